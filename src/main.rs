@@ -1,1 +1,3 @@
+//! The `chartwire` program.
+
 fn main() {}
