@@ -16,6 +16,7 @@ CREATE TABLE job (
     run_at BIGINT NOT NULL,
     attempts BIGINT NOT NULL,
     max_attempts BIGINT NOT NULL,
+    again BIGINT NOT NULL,
     lease_token BYTEA,
     lease_until BIGINT,
     last_error TEXT,

@@ -16,6 +16,7 @@ CREATE TABLE job (
     run_at INTEGER NOT NULL,
     attempts INTEGER NOT NULL,
     max_attempts INTEGER NOT NULL,
+    again INTEGER NOT NULL,
     lease_token BLOB,
     lease_until INTEGER,
     last_error TEXT,

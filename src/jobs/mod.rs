@@ -1,1 +1,369 @@
-//! The jobs room.
+//! The durable job queue, in the same database as the data that its jobs are about.
+//!
+//! Every room enqueues in the transaction of the change that causes the job ([`enqueue`]); `app.rs` binds kinds to
+//! handlers and runs the [`Worker`]. Always: a job carries ids, never protected information; a job is run by whoever
+//! holds its lease token and only that holder can finish it; within a lane jobs run one after the other in the order in
+//! which they were enqueued; a job that keeps failing becomes a dead letter that an operator can see and release.
+
+mod lease;
+mod worker;
+
+pub use lease::{Dead, JobCounts, LeasedJob, ReleaseDead, counts, dead_letters};
+pub use worker::{Outcome, Worker, WorkerLimits};
+
+use crate::{
+    db::{DbError, Topic, Tx, sql},
+    kernel::{Id, Instruments},
+};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::time::Duration;
+
+/// Marks ids of tenants (organisations).
+pub enum Tenant {}
+/// Marks ids of jobs.
+pub enum Job {}
+
+/// How often a job is tried before it becomes a dead letter, unless it says otherwise: about a day with the
+/// worker's backoff.
+pub const DEFAULT_ATTEMPTS: u32 = 160;
+
+/// A job to be enqueued.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    tenant: Id<Tenant>,
+    id: Id<Job>,
+    kind: &'static str,
+    lane: Option<String>,
+    unique_key: Option<String>,
+    payload: String,
+    run_at: Timestamp,
+    created_at: Timestamp,
+    max_attempts: u32,
+}
+
+impl NewJob {
+    /// A job of `kind` that is due now. `payload` holds ids, codes and instants only.
+    ///
+    /// # Errors
+    /// [`JobError`] when the payload cannot be written as JSON.
+    pub fn new(
+        instruments: &Instruments,
+        tenant: Id<Tenant>,
+        kind: &'static str,
+        payload: &impl Serialize,
+    ) -> Result<Self, JobError> {
+        let now = instruments.now();
+        Ok(Self {
+            tenant,
+            id: instruments.new_id(),
+            kind,
+            lane: None,
+            unique_key: None,
+            payload: serde_json::to_string(payload).map_err(|_| JobError::dead("payload"))?,
+            run_at: now,
+            created_at: now,
+            max_attempts: DEFAULT_ATTEMPTS,
+        })
+    }
+
+    /// Not before `instant`.
+    #[must_use]
+    pub fn at(mut self, instant: Timestamp) -> Self {
+        self.run_at = instant;
+        self
+    }
+
+    /// After every earlier job of the same lane is done or dead.
+    #[must_use]
+    pub fn in_lane(mut self, lane: impl Into<String>) -> Self {
+        self.lane = Some(lane.into());
+        self
+    }
+
+    /// At most one job of this kind and key waits: enqueueing it again brings the waiting one forward, makes a running
+    /// one run once more, and revives a dead one.
+    #[must_use]
+    pub fn unique(mut self, key: impl Into<String>) -> Self {
+        self.unique_key = Some(key.into());
+        self
+    }
+
+    /// Dead after this many attempts.
+    #[must_use]
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.max_attempts = attempts;
+        self
+    }
+}
+
+/// Enqueues `job` in the transaction of what causes it.
+///
+/// # Errors
+/// [`DbError`] as the database refuses or is away.
+pub async fn enqueue(tx: &mut Tx, job: &NewJob) -> Result<(), DbError> {
+    tx.execute(
+        sql("INSERT INTO job (tenant, id, kind, lane, unique_key, payload, state, run_at, attempts, max_attempts, again, created_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, 'ready', $7, 0, $8, 0, $9) \
+             ON CONFLICT (tenant, kind, unique_key) WHERE unique_key IS NOT NULL DO UPDATE SET \
+             again = CASE WHEN job.state = 'leased' THEN 1 ELSE 0 END, \
+             attempts = CASE WHEN job.state = 'dead' THEN 0 ELSE job.attempts END, \
+             run_at = CASE WHEN job.state = 'dead' OR excluded.run_at < job.run_at THEN excluded.run_at ELSE job.run_at END, \
+             state = CASE WHEN job.state = 'dead' THEN 'ready' ELSE job.state END")
+        .bind(job.tenant)
+        .bind(job.id)
+        .bind(job.kind)
+        .bind(job.lane.clone())
+        .bind(job.unique_key.clone())
+        .bind(job.payload.clone())
+        .bind(job.run_at)
+        .bind(job.max_attempts)
+        .bind(job.created_at),
+    )
+    .await?;
+    tx.publish(Topic::Jobs, "");
+    Ok(())
+}
+
+/// Takes back a job that waits under this key, if it is not running.
+///
+/// # Errors
+/// [`DbError`] as the database refuses or is away.
+pub async fn withdraw(tx: &mut Tx, tenant: Id<Tenant>, kind: &'static str, key: &str) -> Result<(), DbError> {
+    tx.execute(
+        sql("DELETE FROM job WHERE tenant = $1 AND kind = $2 AND unique_key = $3 AND state <> 'leased'")
+            .bind(tenant)
+            .bind(kind)
+            .bind(key),
+    )
+    .await
+    .map(|_| ())
+}
+
+/// What a handler says when its job is not done. `code` is a constant word for operators and metrics.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JobError {
+    /// Try again: after `after`, or after the worker's backoff.
+    #[error("{code}: will be tried again")]
+    Retry {
+        /// What went wrong.
+        code: &'static str,
+        /// When the other side said so.
+        after: Option<Duration>,
+    },
+    /// Nothing went wrong, it is too early: run again at `until`. Does not count as an attempt.
+    #[error("{code}: postponed")]
+    Postpone {
+        /// Why.
+        code: &'static str,
+        /// When to run again.
+        until: Timestamp,
+    },
+    /// Trying again will not help; a person must look.
+    #[error("{code}: given up")]
+    Dead {
+        /// What went wrong.
+        code: &'static str,
+    },
+}
+
+impl JobError {
+    /// Try again after the worker's backoff.
+    #[must_use]
+    pub const fn retry(code: &'static str) -> Self {
+        Self::Retry { code, after: None }
+    }
+
+    /// Give up.
+    #[must_use]
+    pub const fn dead(code: &'static str) -> Self {
+        Self::Dead { code }
+    }
+
+    /// The constant word.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Retry { code, .. } | Self::Postpone { code, .. } | Self::Dead { code } => code,
+        }
+    }
+}
+
+impl From<DbError> for JobError {
+    fn from(error: DbError) -> Self {
+        match error {
+            DbError::Decode { .. } => Self::retry("database-decode"),
+            DbError::NotFound => Self::retry("database-row-missing"),
+            DbError::Unavailable { .. } => Self::retry("database-unavailable"),
+            _ => Self::retry("database-refused"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        db::{Command, Db},
+        kernel::{ManualClock, SeededEntropy, clock::from_millis},
+    };
+    use jiff::SignedDuration;
+    use std::sync::{Arc, Mutex};
+
+    struct Enqueue(NewJob);
+    impl Command for Enqueue {
+        type Output = ();
+        type Error = DbError;
+        async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
+            enqueue(tx, &self.0).await
+        }
+    }
+
+    struct Bench {
+        db: Db,
+        clock: Arc<ManualClock>,
+        instruments: Instruments,
+        _folder: tempfile::TempDir,
+    }
+
+    const TENANT: Id<Tenant> = Id::from_bytes([1; 16]);
+
+    impl Bench {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let db = Db::open(&format!("sqlite:{}", folder.path().join("jobs.db").display())).await.unwrap();
+            let clock = Arc::new(ManualClock::at(from_millis(1_000_000)));
+            let instruments = Instruments::new(clock.clone(), Arc::new(SeededEntropy::new(3)));
+            Self { db, clock, instruments, _folder: folder }
+        }
+
+        fn job(&self, payload: &str) -> NewJob {
+            NewJob::new(&self.instruments, TENANT, "Test", &payload).unwrap()
+        }
+
+        async fn enqueue(&self, job: NewJob) {
+            self.db.execute(Enqueue(job)).await.unwrap();
+        }
+
+        fn worker(&self) -> Worker {
+            Worker::new(self.db.clone(), self.instruments.clone(), WorkerLimits::default())
+        }
+
+        /// A worker whose handler notes what it got and answers with `outcome`.
+        fn noting(&self, outcome: fn(&LeasedJob) -> Outcome) -> (Worker, Arc<Mutex<Vec<String>>>) {
+            let notes = Arc::new(Mutex::new(Vec::new()));
+            let taken = Arc::clone(&notes);
+            let worker = self.worker().bind("Test", move |job| {
+                taken.lock().unwrap().push(job.payload::<String>().unwrap());
+                async move { outcome(&job) }
+            });
+            (worker, notes)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lane_keeps_its_order_even_past_a_failure() {
+        let bench = Bench::new().await;
+        for payload in ["first", "second", "third"] {
+            bench.enqueue(bench.job(payload).in_lane("conversation")).await;
+        }
+        let (worker, notes) = bench.noting(|job| {
+            let failing = job.attempt == 1 && job.payload::<String>()? == "first";
+            if failing { Err(JobError::retry("not-yet")) } else { Ok(()) }
+        });
+        worker.run_due().await.unwrap();
+        assert_eq!(*notes.lock().unwrap(), ["first"], "the rest of the lane waits");
+        bench.clock.advance(SignedDuration::from_secs(60));
+        worker.run_due().await.unwrap();
+        assert_eq!(*notes.lock().unwrap(), ["first", "first", "second", "third"]);
+        assert_eq!(counts(&bench.db).await.unwrap(), JobCounts::default());
+    }
+
+    #[tokio::test]
+    async fn a_job_that_keeps_failing_is_a_dead_letter_until_it_is_released() {
+        let bench = Bench::new().await;
+        bench.enqueue(bench.job("poison").attempts(2)).await;
+        let (worker, notes) = bench.noting(|_| Err(JobError::retry("broken")));
+        for _ in 0..4 {
+            worker.run_due().await.unwrap();
+            bench.clock.advance(SignedDuration::from_hours(1));
+        }
+        assert_eq!(notes.lock().unwrap().len(), 2);
+        let dead = dead_letters(&bench.db).await.unwrap();
+        assert_eq!((dead.len(), dead[0].last_error.as_deref()), (1, Some("broken")));
+        let release = ReleaseDead { tenant: TENANT, id: dead[0].id, run_at: bench.instruments.now() };
+        assert!(bench.db.execute(release).await.unwrap());
+        bench.noting(|_| Ok(())).0.run_due().await.unwrap();
+        assert_eq!(counts(&bench.db).await.unwrap(), JobCounts::default());
+    }
+
+    #[tokio::test]
+    async fn a_unique_job_waits_once_and_runs_again_when_asked_for_while_running() {
+        let bench = Bench::new().await;
+        for _ in 0..3 {
+            bench.enqueue(bench.job("sweep").unique("sweep")).await;
+        }
+        let runs = Arc::new(Mutex::new(0));
+        let (db, again, seen) = (bench.db.clone(), bench.job("sweep").unique("sweep"), Arc::clone(&runs));
+        let worker = bench.worker().bind("Test", move |_| {
+            let (db, again, seen) = (db.clone(), again.clone(), Arc::clone(&seen));
+            async move {
+                let run = {
+                    let mut seen = seen.lock().unwrap();
+                    *seen += 1;
+                    *seen
+                };
+                if run == 1 {
+                    db.execute(Enqueue(again)).await?;
+                }
+                Ok(())
+            }
+        });
+        worker.run_due().await.unwrap();
+        assert_eq!(*runs.lock().unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn who_lost_the_lease_cannot_finish() {
+        struct FinishWithEffect(LeasedJob);
+        impl Command for FinishWithEffect {
+            type Output = ();
+            type Error = DbError;
+            async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
+                self.0.finish_in(tx).await
+            }
+        }
+        let bench = Bench::new().await;
+        bench.enqueue(bench.job("long")).await;
+        let claim = |token| lease::Claim {
+            token: [token; 16],
+            now: bench.instruments.now(),
+            lease: Duration::from_secs(60),
+            limit: 1,
+        };
+        let slow = bench.db.execute(claim(1)).await.unwrap().remove(0);
+        assert!(bench.db.execute(claim(2)).await.unwrap().is_empty(), "it is held");
+        bench.clock.advance(SignedDuration::from_secs(61));
+        let next = bench.db.execute(claim(3)).await.unwrap().remove(0);
+        assert_eq!(bench.db.execute(FinishWithEffect(slow)).await, Err(DbError::NotFound));
+        assert_eq!(bench.db.execute(FinishWithEffect(next)).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_panic_and_a_postponement_lose_nothing() {
+        let bench = Bench::new().await;
+        bench.enqueue(bench.job("careful").attempts(3)).await;
+        let panicking = bench.worker().bind("Test", |_| async { panic!("handler") });
+        panicking.run_due().await.unwrap();
+        bench.clock.advance(SignedDuration::from_mins(1));
+        let (postponing, _) = bench
+            .noting(|_| Err(JobError::Postpone { code: "quiet-hours", until: from_millis(1_000_000 + 3_600_000) }));
+        postponing.run_due().await.unwrap();
+        bench.clock.advance(SignedDuration::from_hours(1));
+        let (worker, notes) =
+            bench.noting(|job| if job.attempt == 2 { Ok(()) } else { Err(JobError::dead("counted")) });
+        worker.run_due().await.unwrap();
+        assert_eq!(notes.lock().unwrap().len(), 1);
+        assert_eq!(counts(&bench.db).await.unwrap(), JobCounts::default());
+    }
+}

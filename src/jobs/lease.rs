@@ -1,0 +1,302 @@
+//! Claiming, finishing and giving back jobs.
+
+use super::{Job, JobError, Tenant};
+use crate::{
+    db::{BatchCommand, Command, Db, DbError, Row, Topic, Tx, Value, sql, sql_built},
+    kernel::Id,
+};
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use std::{fmt::Write as _, time::Duration};
+
+/// A job that this process holds.
+#[derive(Debug, Clone)]
+pub struct LeasedJob {
+    /// Whose job it is.
+    pub tenant: Id<Tenant>,
+    /// Which job.
+    pub id: Id<Job>,
+    /// What kind of job.
+    pub kind: String,
+    /// How many times it has been started, this time included.
+    pub attempt: u32,
+    /// When it was enqueued.
+    pub created_at: Timestamp,
+    lane: Option<String>,
+    payload: String,
+    max_attempts: u32,
+    token: [u8; 16],
+}
+
+impl LeasedJob {
+    /// What the job carries.
+    ///
+    /// # Errors
+    /// [`JobError::Dead`] when it is not a `T`: another version of the program wrote it.
+    pub fn payload<T: DeserializeOwned>(&self) -> Result<T, JobError> {
+        serde_json::from_str(&self.payload).map_err(|_| JobError::dead("payload"))
+    }
+
+    /// Whether no further attempt follows this one.
+    #[must_use]
+    pub const fn is_last_attempt(&self) -> bool {
+        self.attempt >= self.max_attempts
+    }
+
+    /// Finishes the job in the transaction of its effect, so that both are there or neither.
+    ///
+    /// # Errors
+    /// [`DbError::NotFound`] when the lease was lost: somebody else has the job, and the effect must not stay.
+    pub async fn finish_in(&self, tx: &mut Tx) -> Result<(), DbError> {
+        if finish_all(&[self], tx).await? == 1 { Ok(()) } else { Err(DbError::NotFound) }
+    }
+}
+
+async fn finish_all(jobs: &[&LeasedJob], tx: &mut Tx) -> Result<u64, DbError> {
+    // One that was asked for again while it ran goes back to the queue instead.
+    let again = among(
+        "UPDATE job SET state = 'ready', again = 0, attempts = 0, lease_token = NULL, lease_until = NULL WHERE again = 1 AND ",
+        jobs,
+        tx.is_postgres(),
+    );
+    let done = among("DELETE FROM job WHERE again = 0 AND ", jobs, tx.is_postgres());
+    let released = tx.execute(again).await?;
+    if released > 0 || jobs.iter().any(|job| job.lane.is_some()) {
+        // The next job of the lane may start now.
+        tx.publish(Topic::Jobs, "");
+    }
+    Ok(released + tx.execute(done).await?)
+}
+
+/// `prefix` followed by a condition that holds for exactly these leases.
+fn among(prefix: &str, jobs: &[&LeasedJob], postgres: bool) -> crate::db::Query {
+    let column = |pick: fn(&LeasedJob) -> &[u8; 16]| -> Vec<Option<Vec<u8>>> {
+        jobs.iter().map(|job| Some(pick(job).to_vec())).collect()
+    };
+    if postgres {
+        return sql_built(format!(
+            "{prefix} state = 'leased' AND (tenant, id, lease_token) IN (SELECT * FROM UNNEST($1::bytea[], $2::bytea[], $3::bytea[]))"
+        ))
+        .bind(Value::ByteStrings(column(|job| job.tenant.as_bytes())))
+        .bind(Value::ByteStrings(column(|job| job.id.as_bytes())))
+        .bind(Value::ByteStrings(column(|job| &job.token)));
+    }
+    let mut text = format!("{prefix} state = 'leased' AND (tenant, id, lease_token) IN (VALUES ");
+    for row in 0..jobs.len() {
+        let separator = if row == 0 { "" } else { "," };
+        let _ = write!(text, "{separator}(${},${},${})", row * 3 + 1, row * 3 + 2, row * 3 + 3);
+    }
+    text.push(')');
+    jobs.iter().fold(sql_built(text), |query, job| query.bind(job.tenant).bind(job.id).bind(job.token))
+}
+
+/// Takes up to `limit` due jobs, each for `lease`.
+pub(super) struct Claim {
+    pub(super) token: [u8; 16],
+    pub(super) now: Timestamp,
+    pub(super) lease: Duration,
+    pub(super) limit: u32,
+}
+
+/// No earlier job of the same lane is waiting or running.
+const FREE: &str = "(j.lane IS NULL OR NOT EXISTS (SELECT 1 FROM job e WHERE e.tenant = j.tenant AND e.lane = j.lane \
+    AND e.id < j.id AND e.state IN ('ready', 'leased')))";
+/// Leases on PostgreSQL follow the database's clock, which all nodes share. What makes a lease safe is its token, not
+/// the time (law 10).
+const POSTGRES_CLOCK: &str = "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::bigint";
+
+fn due(postgres: bool) -> String {
+    let clock = if postgres { POSTGRES_CLOCK } else { "$1" };
+    format!("((j.state = 'ready' AND j.run_at <= $1) OR (j.state = 'leased' AND j.lease_until < {clock})) AND {FREE}")
+}
+
+impl Command for Claim {
+    type Output = Vec<LeasedJob>;
+    type Error = DbError;
+
+    async fn run(&self, tx: &mut Tx) -> Result<Vec<LeasedJob>, DbError> {
+        let postgres = tx.is_postgres();
+        let clock = if postgres { POSTGRES_CLOCK } else { "$1" };
+        let locking = if postgres { "FOR UPDATE SKIP LOCKED" } else { "" };
+        let text = format!(
+            "UPDATE job SET state = 'leased', lease_token = $2, lease_until = {clock} + $3, attempts = attempts + 1 \
+             WHERE (tenant, id) IN (SELECT j.tenant, j.id FROM job j WHERE {} ORDER BY j.run_at, j.id LIMIT $4 {locking}) \
+             RETURNING tenant, id, kind, attempts, max_attempts, lane, payload, created_at",
+            due(postgres)
+        );
+        let lease = i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX);
+        let rows = tx.all(sql_built(text).bind(self.now).bind(self.token).bind(lease).bind(self.limit)).await?;
+        rows.iter().map(|row| leased(row, self.token)).collect()
+    }
+}
+
+fn leased(row: &Row, token: [u8; 16]) -> Result<LeasedJob, DbError> {
+    Ok(LeasedJob {
+        tenant: row.get("tenant")?,
+        id: row.get("id")?,
+        kind: row.get("kind")?,
+        attempt: row.get("attempts")?,
+        max_attempts: row.get("max_attempts")?,
+        lane: row.get("lane")?,
+        payload: row.get("payload")?,
+        created_at: row.get("created_at")?,
+        token,
+    })
+}
+
+/// Whether anything is due: asked before claiming, because reading costs no write.
+pub(super) async fn anything_due(db: &Db, now: Timestamp) -> Result<bool, DbError> {
+    let text = format!("SELECT 1 AS due FROM job j WHERE {} LIMIT 1", due(db.is_postgres()));
+    Ok(db.optional(sql_built(text).bind(now)).await?.is_some())
+}
+
+/// When the next job becomes due that does not wait for an earlier one of its lane.
+pub(super) async fn next_due(db: &Db) -> Result<Option<Timestamp>, DbError> {
+    let text = format!("SELECT j.run_at FROM job j WHERE j.state = 'ready' AND {FREE} ORDER BY j.run_at LIMIT 1");
+    db.optional(sql_built(text)).await?.map(|row| row.get("run_at")).transpose()
+}
+
+/// Takes finished jobs off the queue. Gives nothing for one whose lease was lost or that finished itself.
+pub(super) struct Finish(pub(super) LeasedJob);
+
+impl Command for Finish {
+    type Output = ();
+    type Error = DbError;
+    async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
+        finish_all(&[&self.0], tx).await.map(|_| ())
+    }
+}
+
+impl BatchCommand for Finish {
+    async fn run_all(commands: &[&Self], tx: &mut Tx) -> Result<Vec<()>, DbError> {
+        let jobs: Vec<&LeasedJob> = commands.iter().map(|finish| &finish.0).collect();
+        finish_all(&jobs, tx).await?;
+        Ok(vec![(); commands.len()])
+    }
+}
+
+/// Puts a job back, or among the dead letters.
+pub(super) struct GiveBack {
+    pub(super) job: LeasedJob,
+    pub(super) run_at: Timestamp,
+    pub(super) dead: bool,
+    pub(super) counts: bool,
+    pub(super) code: &'static str,
+}
+
+impl Command for GiveBack {
+    type Output = ();
+    type Error = DbError;
+    async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
+        tx.execute(
+            sql("UPDATE job SET state = $1, run_at = $2, last_error = $3, attempts = attempts - $4, again = 0, lease_token = NULL, lease_until = NULL \
+                 WHERE tenant = $5 AND id = $6 AND lease_token = $7 AND state = 'leased'")
+            .bind(if self.dead { "dead" } else { "ready" })
+            .bind(self.run_at)
+            .bind(self.code)
+            .bind(i64::from(!self.counts))
+            .bind(self.job.tenant)
+            .bind(self.job.id)
+            .bind(self.job.token),
+        )
+        .await?;
+        if self.dead {
+            tx.publish(Topic::Jobs, "");
+        }
+        Ok(())
+    }
+}
+
+/// A job that was given up.
+#[derive(Debug, Clone)]
+pub struct Dead {
+    /// Whose.
+    pub tenant: Id<Tenant>,
+    /// Which job.
+    pub id: Id<Job>,
+    /// What kind of job.
+    pub kind: String,
+    /// The constant word of its last error.
+    pub last_error: Option<String>,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it was enqueued.
+    pub created_at: Timestamp,
+}
+
+/// The dead letters of every tenant, oldest first, at most 500.
+///
+/// # Errors
+/// [`DbError`] as the database refuses or is away.
+pub async fn dead_letters(db: &Db) -> Result<Vec<Dead>, DbError> {
+    let rows = db
+        .all(sql("SELECT tenant, id, kind, last_error, attempts, created_at FROM job WHERE state = 'dead' ORDER BY id LIMIT 500"))
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Dead {
+                tenant: row.get("tenant")?,
+                id: row.get("id")?,
+                kind: row.get("kind")?,
+                last_error: row.get("last_error")?,
+                attempts: row.get("attempts")?,
+                created_at: row.get("created_at")?,
+            })
+        })
+        .collect()
+}
+
+/// Lets a dead job try again from the start. Answers whether there was such a dead letter.
+pub struct ReleaseDead {
+    /// Whose.
+    pub tenant: Id<Tenant>,
+    /// Which job.
+    pub id: Id<Job>,
+    /// When it is to run.
+    pub run_at: Timestamp,
+}
+
+impl Command for ReleaseDead {
+    type Output = bool;
+    type Error = DbError;
+    async fn run(&self, tx: &mut Tx) -> Result<bool, DbError> {
+        let released = tx
+            .execute(
+                sql("UPDATE job SET state = 'ready', attempts = 0, run_at = $3 WHERE tenant = $1 AND id = $2 AND state = 'dead'")
+                    .bind(self.tenant)
+                    .bind(self.id)
+                    .bind(self.run_at),
+            )
+            .await?;
+        tx.publish(Topic::Jobs, "");
+        Ok(released == 1)
+    }
+}
+
+/// How the queue stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct JobCounts {
+    /// Waiting, due or not.
+    pub ready: u32,
+    /// Held by a worker.
+    pub leased: u32,
+    /// Given up.
+    pub dead: u32,
+}
+
+/// Counts the queue, for metrics and for tests that assert that it is drained.
+///
+/// # Errors
+/// [`DbError`] as the database refuses or is away.
+pub async fn counts(db: &Db) -> Result<JobCounts, DbError> {
+    let mut counts = JobCounts::default();
+    for row in db.all(sql("SELECT state, COUNT(*) AS n FROM job GROUP BY state")).await? {
+        let n = row.get::<u32>("n")?;
+        match row.get::<String>("state")?.as_str() {
+            "ready" => counts.ready = n,
+            "leased" => counts.leased = n,
+            _ => counts.dead = n,
+        }
+    }
+    Ok(counts)
+}

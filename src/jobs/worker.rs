@@ -1,0 +1,216 @@
+//! Runs due jobs, a bounded number at a time.
+
+use super::{
+    JobError, LeasedJob,
+    lease::{Claim, Finish, GiveBack, anything_due, next_due},
+};
+use crate::{
+    db::{Db, DbError, Topic},
+    kernel::{Instruments, entropy::below},
+};
+use futures_util::{FutureExt as _, future::BoxFuture};
+use jiff::{SignedDuration, Timestamp};
+use std::{collections::HashMap, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use tokio::sync::{Semaphore, broadcast::error::RecvError};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// What a handler gives.
+pub type Outcome = Result<(), JobError>;
+type Handler = Arc<dyn Fn(LeasedJob) -> BoxFuture<'static, Outcome> + Send + Sync>;
+
+/// The worker's limits.
+#[derive(Debug, Clone, Copy)]
+pub struct WorkerLimits {
+    /// Jobs in hand at once.
+    pub at_once: u32,
+    /// How long a job may take before another worker may take it over.
+    pub lease: Duration,
+    /// How long the worker sleeps at most when nobody wakes it.
+    pub poll: Duration,
+    /// The longest pause between two attempts of a job.
+    pub longest_backoff: Duration,
+}
+
+impl Default for WorkerLimits {
+    fn default() -> Self {
+        Self {
+            at_once: 64,
+            lease: Duration::from_mins(2),
+            poll: Duration::from_secs(1),
+            longest_backoff: Duration::from_mins(10),
+        }
+    }
+}
+
+/// Takes due jobs and hands each to the handler of its kind.
+#[derive(Clone)]
+pub struct Worker {
+    db: Db,
+    instruments: Instruments,
+    limits: WorkerLimits,
+    handlers: HashMap<&'static str, Handler>,
+}
+
+impl Worker {
+    /// A worker that knows no kind of job yet.
+    #[must_use]
+    pub fn new(db: Db, instruments: Instruments, limits: WorkerLimits) -> Self {
+        Self { db, instruments, limits, handlers: HashMap::new() }
+    }
+
+    /// Binds `kind` to its handler.
+    #[must_use]
+    pub fn bind<F, R>(mut self, kind: &'static str, handler: F) -> Self
+    where
+        F: Fn(LeasedJob) -> R + Send + Sync + 'static,
+        R: Future<Output = Outcome> + Send + 'static,
+    {
+        self.handlers.insert(kind, Arc::new(move |job| handler(job).boxed()));
+        self
+    }
+
+    /// Works until `stop`; then finishes what is in hand.
+    pub async fn run(&self, stop: CancellationToken) {
+        let at_once = Arc::new(Semaphore::new(self.limits.at_once as usize));
+        let in_hand = TaskTracker::new();
+        let mut events = self.db.subscribe();
+        while !stop.is_cancelled() {
+            let started = match self.start_due(&at_once, &in_hand).await {
+                Ok(started) => started,
+                Err(error) => {
+                    tracing::warn!(%error, "the job queue cannot be read");
+                    0
+                }
+            };
+            if started > 0 {
+                continue;
+            }
+            let pause = self.pause().await;
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(pause) => {}
+                () = woken(&mut events) => {}
+            }
+        }
+        in_hand.close();
+        in_hand.wait().await;
+    }
+
+    /// Runs everything that is due, and what that makes due, until nothing is. Gives the number of jobs run.
+    ///
+    /// # Errors
+    /// [`DbError`] as the database refuses or is away.
+    pub async fn run_due(&self) -> Result<usize, DbError> {
+        let at_once = Arc::new(Semaphore::new(self.limits.at_once as usize));
+        let mut total = 0;
+        loop {
+            let in_hand = TaskTracker::new();
+            let started = self.start_due(&at_once, &in_hand).await?;
+            in_hand.close();
+            in_hand.wait().await;
+            if started == 0 {
+                return Ok(total);
+            }
+            total += started;
+        }
+    }
+
+    async fn start_due(&self, at_once: &Arc<Semaphore>, in_hand: &TaskTracker) -> Result<usize, DbError> {
+        let now = self.instruments.now();
+        // Waiting here for a free place keeps jobs claimable by others until this worker can start them.
+        let Ok(first) = Arc::clone(at_once).acquire_owned().await else { return Ok(0) };
+        if !anything_due(&self.db, now).await? {
+            return Ok(0);
+        }
+        let mut permits = vec![first];
+        while let Ok(permit) = Arc::clone(at_once).try_acquire_owned() {
+            permits.push(permit);
+        }
+        let mut token = [0_u8; 16];
+        self.instruments.entropy.fill(&mut token);
+        let limit = u32::try_from(permits.len()).unwrap_or(1);
+        let jobs = self.db.execute(Claim { token, now, lease: self.limits.lease, limit }).await?;
+        let started = jobs.len();
+        for (job, permit) in jobs.into_iter().zip(permits) {
+            let worker = self.clone();
+            in_hand.spawn(async move {
+                worker.work(job).await;
+                drop(permit);
+            });
+        }
+        Ok(started)
+    }
+
+    async fn work(&self, job: LeasedJob) {
+        let started = std::time::Instant::now();
+        let outcome = match self.handlers.get(job.kind.as_str()) {
+            // Another version of the program knows it; this one lets it wait.
+            None => Err(JobError::Postpone {
+                code: "unknown-kind",
+                until: later(self.instruments.now(), Duration::from_mins(1)),
+            }),
+            Some(handler) => {
+                let bounded =
+                    tokio::time::timeout(self.limits.lease, AssertUnwindSafe(handler(job.clone())).catch_unwind());
+                match bounded.await {
+                    Ok(Ok(outcome)) => outcome,
+                    Ok(Err(_panic)) => Err(JobError::retry("panic")),
+                    Err(_elapsed) => Err(JobError::retry("timeout")),
+                }
+            }
+        };
+        metrics::histogram!("chartwire_job_seconds", "kind" => job.kind.clone()).record(started.elapsed());
+        if let Err(error) = self.conclude(job, outcome).await {
+            // The lease runs out and the job is taken up again.
+            tracing::warn!(%error, "a job's outcome could not be stored");
+        }
+    }
+
+    async fn conclude(&self, job: LeasedJob, outcome: Outcome) -> Result<(), DbError> {
+        let now = self.instruments.now();
+        let (run_at, dead, counts, code) = match outcome {
+            Ok(()) => return self.db.execute_grouped(Finish(job)).await,
+            Err(JobError::Retry { code, after }) => {
+                let pause = after.unwrap_or_else(|| self.backoff(job.attempt));
+                (later(now, pause), job.is_last_attempt(), true, code)
+            }
+            Err(JobError::Postpone { code, until }) => (until, false, false, code),
+            Err(JobError::Dead { code }) => (now, true, true, code),
+        };
+        tracing::info!(job = %job.id, kind = %job.kind, attempt = job.attempt, code, dead, "job not done");
+        metrics::counter!("chartwire_job_failures_total", "kind" => job.kind.clone(), "code" => code).increment(1);
+        self.db.execute(GiveBack { job, run_at, dead, counts, code }).await
+    }
+
+    /// Doubles from one second up to the longest pause, with a random part of up to half, so that jobs which failed
+    /// together do not come back together.
+    fn backoff(&self, attempt: u32) -> Duration {
+        let full = Duration::from_secs(1 << attempt.saturating_sub(1).min(20)).min(self.limits.longest_backoff);
+        let millis = u64::try_from(full.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(millis - below(&*self.instruments.entropy, millis / 2 + 1))
+    }
+
+    async fn pause(&self) -> Duration {
+        let next = next_due(&self.db).await.ok().flatten();
+        let until_next = next.map_or(self.limits.poll, |at| {
+            Duration::try_from(at.duration_since(self.instruments.now())).unwrap_or(Duration::ZERO)
+        });
+        // A job in a lane may be due and have to wait for an earlier one: do not spin on it.
+        until_next.clamp(Duration::from_millis(5), self.limits.poll)
+    }
+}
+
+fn later(now: Timestamp, pause: Duration) -> Timestamp {
+    SignedDuration::try_from(pause).ok().and_then(|pause| now.checked_add(pause).ok()).unwrap_or(Timestamp::MAX)
+}
+
+async fn woken(events: &mut tokio::sync::broadcast::Receiver<crate::db::Event>) {
+    loop {
+        match events.recv().await {
+            Ok(event) if event.topic != Topic::Jobs => {}
+            Ok(_) | Err(RecvError::Lagged(_)) => return,
+            // The database is closing; the poll notices.
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
