@@ -85,7 +85,7 @@ impl From<sqlx::Error> for DbError {
 }
 
 fn from_database(error: &dyn sqlx::error::DatabaseError) -> DbError {
-    let code = error.code().map(|code| code.into_owned()).unwrap_or_default();
+    let code = error.code().map(std::borrow::Cow::into_owned).unwrap_or_default();
     if error.is_unique_violation() {
         // SQLite names the columns in its message, PostgreSQL the constraint; neither names values there.
         let constraint = error

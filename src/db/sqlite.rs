@@ -55,19 +55,16 @@ async fn write(mut tx: Tx, mut inbox: mpsc::Receiver<Box<dyn Erased>>, events: E
 
 async fn commit_group(tx: &mut Tx, group: Vec<Box<dyn Erased>>, events: &Events) {
     tx.events.clear();
-    let (done, committed) = match tx.raw("BEGIN IMMEDIATE").await {
-        Err(error) => (group, Err(error)),
-        Ok(()) => {
-            let (done, ran) = run_group(tx, group).await;
-            let committed = match ran {
-                Ok(()) => tx.raw("COMMIT").await,
-                Err(error) => Err(error),
-            };
-            if committed.is_err() {
-                let _ = tx.raw("ROLLBACK").await;
-            }
-            (done, committed)
+    let (done, committed) = if let Err(error) = tx.raw("BEGIN IMMEDIATE").await { (group, Err(error)) } else {
+        let (done, ran) = run_group(tx, group).await;
+        let committed = match ran {
+            Ok(()) => tx.raw("COMMIT").await,
+            Err(error) => Err(error),
+        };
+        if committed.is_err() {
+            let _ = tx.raw("ROLLBACK").await;
         }
+        (done, committed)
     };
     if committed.is_ok() {
         events.committed(std::mem::take(&mut tx.events));
@@ -85,14 +82,11 @@ async fn run_group(tx: &mut Tx, group: Vec<Box<dyn Erased>>) -> (Vec<Box<dyn Era
     let mut outcome = Ok(());
     while let Some(first) = rest.first() {
         let runner = first.group_runner();
-        let (mut same, others): (Vec<_>, Vec<_>) = match runner {
-            Some(runner) => rest
-                .into_iter()
-                .partition(|pending| pending.group_runner().is_some_and(|other| std::ptr::fn_addr_eq(other, runner))),
-            None => {
-                let mut rest = rest.into_iter();
-                (rest.next().into_iter().collect(), rest.collect())
-            }
+        let (mut same, others): (Vec<_>, Vec<_>) = if let Some(runner) = runner { rest
+        .into_iter()
+        .partition(|pending| pending.group_runner().is_some_and(|other| std::ptr::fn_addr_eq(other, runner))) } else {
+            let mut rest = rest.into_iter();
+            (rest.next().into_iter().collect(), rest.collect())
         };
         rest = others;
         if outcome.is_ok() {

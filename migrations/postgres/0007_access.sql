@@ -1,0 +1,53 @@
+-- Staff as the EHR knows them, launches under way, sessions and sealed grants.
+
+CREATE TABLE staff_user (
+    tenant BYTEA NOT NULL,
+    id BYTEA NOT NULL,
+    issuer TEXT NOT NULL,
+    fhir_user TEXT NOT NULL,
+    name BYTEA NOT NULL,
+    -- JSON: role codes of ours
+    roles TEXT NOT NULL,
+    roles_checked_at BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant, id)
+);
+CREATE UNIQUE INDEX staff_user_fhir ON staff_user (tenant, issuer, fhir_user);
+
+CREATE TABLE launch_state (
+    -- SHA-256 of the state value
+    state_hash BYTEA NOT NULL PRIMARY KEY,
+    tenant BYTEA NOT NULL,
+    body BYTEA NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+
+CREATE TABLE session (
+    tenant BYTEA NOT NULL,
+    id BYTEA NOT NULL,
+    -- SHA-256 of the cookie's value
+    token_hash BYTEA NOT NULL,
+    staff_user BYTEA NOT NULL,
+    patient BYTEA,
+    roles TEXT NOT NULL,
+    authentication TEXT NOT NULL,
+    grant_tokens BYTEA,
+    started_at BIGINT NOT NULL,
+    last_seen_at BIGINT NOT NULL,
+    ended_at BIGINT,
+    ended_why TEXT,
+    PRIMARY KEY (tenant, id)
+);
+CREATE UNIQUE INDEX session_token ON session (token_hash);
+CREATE INDEX session_staff_user ON session (tenant, staff_user);
+
+CREATE TABLE draft (
+    tenant BYTEA NOT NULL,
+    id BYTEA NOT NULL,
+    staff_user BYTEA NOT NULL,
+    patient BYTEA NOT NULL,
+    body BYTEA NOT NULL,
+    updated_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant, id)
+);
+CREATE UNIQUE INDEX draft_place ON draft (tenant, staff_user, patient);
