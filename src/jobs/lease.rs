@@ -1,9 +1,9 @@
 //! Claiming, finishing and giving back jobs.
 
-use super::{Job, JobError, Tenant};
+use super::{Job, JobError};
 use crate::{
     db::{BatchCommand, Command, Db, DbError, Row, Topic, Tx, Value, sql, sql_built},
-    kernel::Id,
+    kernel::{Id, Tenant},
 };
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;

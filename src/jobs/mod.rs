@@ -13,14 +13,12 @@ pub use worker::{Outcome, Worker, WorkerLimits};
 
 use crate::{
     db::{DbError, Topic, Tx, sql},
-    kernel::{Id, Instruments},
+    kernel::{Id, Instruments, Tenant},
 };
 use jiff::Timestamp;
 use serde::Serialize;
 use std::time::Duration;
 
-/// Marks ids of tenants (organisations).
-pub enum Tenant {}
 /// Marks ids of jobs.
 pub enum Job {}
 
