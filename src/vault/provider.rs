@@ -1,0 +1,50 @@
+//! Who holds the key-encryption keys.
+
+use super::VaultError;
+use crate::kernel::{Id, Tenant};
+use futures_util::future::BoxFuture;
+use zeroize::Zeroizing;
+
+/// The 32 bytes of a key, wiped when dropped.
+pub type KeyBytes = Zeroizing<[u8; 32]>;
+
+/// A data key wrapped under a key-encryption key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrappedKey {
+    /// Which key-encryption key: a fingerprint, or the name and version that an external KMS gave it. Not secret.
+    pub kek: String,
+    /// The wrapped bytes, in the provider's own form.
+    pub bytes: Vec<u8>,
+}
+
+/// Wraps and unwraps data keys under one tenant's key-encryption keys, of which several may exist at once: the
+/// current one wraps, any of them unwraps. [`LocalKeks`](super::LocalKeks) keeps them in this process; a KMS
+/// (AWS KMS `Encrypt`/`Decrypt`, Vault Transit, a PKCS #11 module) fits behind the same three calls.
+///
+/// `context` is what the wrapped key is bound to. A provider passes it as associated data (AWS: encryption context)
+/// and refuses to unwrap under another; one that cannot is still safe, because the vault compares a check value.
+pub trait KeyProvider: Send + Sync + 'static {
+    /// What it is called in messages and settings.
+    fn name(&self) -> &'static str;
+
+    /// The key-encryption key that new data keys of `tenant` are wrapped under, as in [`WrappedKey::kek`].
+    /// [`VaultError::NoKek`] when the tenant has none.
+    fn current_kek(&self, tenant: Id<Tenant>) -> BoxFuture<'_, Result<String, VaultError>>;
+
+    /// Wraps `key` under the current key-encryption key of `tenant`.
+    fn wrap_key<'a>(
+        &'a self,
+        tenant: Id<Tenant>,
+        key: &'a KeyBytes,
+        context: &'a [u8],
+    ) -> BoxFuture<'a, Result<WrappedKey, VaultError>>;
+
+    /// Unwraps `wrapped`. [`VaultError::WrongKek`] when its key-encryption key is not there,
+    /// [`VaultError::KekRefused`] when it does not open.
+    fn unwrap_key<'a>(
+        &'a self,
+        tenant: Id<Tenant>,
+        wrapped: &'a WrappedKey,
+        context: &'a [u8],
+    ) -> BoxFuture<'a, Result<KeyBytes, VaultError>>;
+}

@@ -1,0 +1,285 @@
+//! The key ring: which data key is used now, and opened keys kept in memory.
+
+use super::{
+    DataKey, DataKeyStore, KeyBytes, KeyProvider, KeyPurpose, KeyRecord, KeyState, Period, VaultError, cipher,
+};
+use crate::kernel::{Id, Instruments, Tenant};
+use aes_gcm::Aes256Gcm;
+use aws_lc_rs::hmac;
+use jiff::{SignedDuration, Timestamp};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+/// For how long a process goes on with the keys that it knows before it asks the store again. What another process
+/// changes is therefore in force everywhere after this time.
+pub const KEYS_FRESH_FOR: SignedDuration = SignedDuration::from_mins(1);
+
+/// Opened keys in memory at most; beyond it the memory is emptied and filled again as needed.
+const OPENED_AT_MOST: usize = 10_000;
+
+/// How often a key is looked for while other processes change the ring.
+const ATTEMPTS: usize = 16;
+
+/// How many values one data key seals.
+#[derive(Debug, Clone, Copy)]
+pub struct SealLimits {
+    /// Seals that a process reserves at once. What it does not use is lost to the key.
+    pub block: i64,
+    /// Seals after which a key is retired.
+    pub per_key: i64,
+}
+
+impl Default for SealLimits {
+    /// Blocks of 2^16. A key is retired at 2^27: with random 96-bit nonces, NIST SP 800-38D section 8.3 allows 2^32,
+    /// and the collision risk at 2^27 is below 2^-43.
+    fn default() -> Self {
+        Self { block: 1 << 16, per_key: 1 << 27 }
+    }
+}
+
+/// A data key that is out of its wrapping. No `Debug`; its material is wiped when it is dropped.
+pub(super) struct OpenKey<M> {
+    pub(super) id: Id<DataKey>,
+    pub(super) purpose: KeyPurpose,
+    pub(super) period: Period,
+    pub(super) version: i64,
+    pub(super) active_from: Timestamp,
+    pub(super) material: M,
+}
+
+/// A key that seals values.
+pub(super) type SealingKey = OpenKey<Aes256Gcm>;
+
+/// A key that makes MACs.
+pub(super) type HashingKey = OpenKey<hmac::Key>;
+
+/// One line of keys: versions follow each other in it.
+pub(super) type Line = (Id<Tenant>, KeyPurpose, Period);
+
+/// The key that a line seals with now, and what is left of the block reserved under it.
+struct Current {
+    key: Arc<SealingKey>,
+    remaining: AtomicI64,
+    checked_at: AtomicI64,
+}
+
+#[derive(Default)]
+struct SealingLine {
+    current: RwLock<Option<Arc<Current>>>,
+    /// Held while the store is asked, so that a process asks once however many values wait.
+    renewing: tokio::sync::Mutex<()>,
+}
+
+struct Versions {
+    newest_first: Arc<[Arc<HashingKey>]>,
+    checked_at: Timestamp,
+}
+
+/// The key ring of a process.
+pub(super) struct Ring {
+    pub(super) store: Arc<dyn DataKeyStore>,
+    pub(super) provider: Arc<dyn KeyProvider>,
+    pub(super) instruments: Instruments,
+    limits: SealLimits,
+    opened: RwLock<HashMap<(Id<Tenant>, Id<DataKey>), Arc<SealingKey>>>,
+    sealing: Mutex<HashMap<Line, Arc<SealingLine>>>,
+    versions: Mutex<HashMap<Line, Versions>>,
+}
+
+impl Ring {
+    pub(super) fn new(
+        store: Arc<dyn DataKeyStore>,
+        provider: Arc<dyn KeyProvider>,
+        instruments: Instruments,
+        limits: SealLimits,
+    ) -> Self {
+        Self {
+            store,
+            provider,
+            instruments,
+            limits: SealLimits { block: limits.block.clamp(1, limits.per_key.max(1)), ..limits },
+            opened: RwLock::default(),
+            sealing: Mutex::default(),
+            versions: Mutex::default(),
+        }
+    }
+
+    /// The key for one more seal in `line`. Asks nobody while the key in memory has seals left and is fresh.
+    pub(super) async fn sealing_key(&self, line: Line) -> Result<Arc<SealingKey>, VaultError> {
+        let slot =
+            Arc::clone(self.sealing.lock().unwrap_or_else(PoisonError::into_inner).entry(line).or_default());
+        for _ in 0..ATTEMPTS {
+            if let Some(key) = self.take_seal(&slot) {
+                return Ok(key);
+            }
+            let _renewing = slot.renewing.lock().await;
+            if let Some(key) = self.take_seal(&slot) {
+                return Ok(key);
+            }
+            self.renew(line, &slot).await?;
+        }
+        Err(VaultError::Contended)
+    }
+
+    fn take_seal(&self, slot: &SealingLine) -> Option<Arc<SealingKey>> {
+        let current = slot.current.read().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let age = self.now_millis().saturating_sub(current.checked_at.load(Ordering::Acquire));
+        // A clock that was set back makes the age negative: ask the store rather than trust it.
+        let fresh = (0..i64::try_from(KEYS_FRESH_FOR.as_millis()).unwrap_or(i64::MAX)).contains(&age);
+        (fresh && current.remaining.fetch_sub(1, Ordering::AcqRel) > 0).then(|| Arc::clone(&current.key))
+    }
+
+    /// One step towards a usable key: confirms the current one, reserves a block, retires a full key or makes a new one.
+    async fn renew(&self, line: Line, slot: &SealingLine) -> Result<(), VaultError> {
+        let (tenant, purpose, period) = line;
+        let newest = self.store.versions(tenant, purpose, period).await?.into_iter().next();
+        let Some(record) = newest else {
+            return self.add_version(line, 1, self.instruments.now()).await;
+        };
+        if record.state != KeyState::Live {
+            return self.add_version(line, record.version + 1, self.instruments.now()).await;
+        }
+        let current = slot.current.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(current) = current.filter(|current| current.key.id == record.id)
+            && current.remaining.load(Ordering::Acquire) > 0
+        {
+            current.checked_at.store(self.now_millis(), Ordering::Release);
+            return Ok(());
+        }
+        if !self.store.reserve(tenant, record.id, self.limits.block, self.limits.per_key).await? {
+            return self.store.retire(tenant, record.id, KeyState::Full).await;
+        }
+        let current = Current {
+            key: self.open_record(&record).await?,
+            remaining: AtomicI64::new(self.limits.block),
+            checked_at: AtomicI64::new(self.now_millis()),
+        };
+        *slot.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(current));
+        Ok(())
+    }
+
+    /// Every version of a line of MAC keys, newest first; makes the first one where there is none.
+    pub(super) async fn mac_keys(
+        &self,
+        tenant: Id<Tenant>,
+        purpose: KeyPurpose,
+    ) -> Result<Arc<[Arc<HashingKey>]>, VaultError> {
+        let line = (tenant, purpose, Period::Any);
+        let now = self.instruments.now();
+        let known = self.known_versions(&line);
+        if let Some((keys, checked_at)) = &known
+            && (SignedDuration::ZERO..KEYS_FRESH_FOR).contains(&now.duration_since(*checked_at))
+        {
+            return Ok(Arc::clone(keys));
+        }
+        let mut records = self.store.versions(tenant, purpose, Period::Any).await?;
+        if records.is_empty() {
+            self.add_version(line, 1, now).await?;
+            records = self.store.versions(tenant, purpose, Period::Any).await?;
+        }
+        let known = known.map(|(keys, _)| keys).unwrap_or_default();
+        let mut keys = Vec::with_capacity(records.len());
+        for record in records.iter().filter(|record| record.state != KeyState::Full) {
+            keys.push(match known.iter().find(|key| key.id == record.id) {
+                Some(key) => Arc::clone(key),
+                None => Arc::new(opened(record, cipher::hmac(&self.unwrap(record).await?))),
+            });
+        }
+        let newest_first: Arc<[Arc<HashingKey>]> = keys.into();
+        let versions = Versions { newest_first: Arc::clone(&newest_first), checked_at: now };
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner).insert(line, versions);
+        Ok(newest_first)
+    }
+
+    fn known_versions(&self, line: &Line) -> Option<(Arc<[Arc<HashingKey>]>, Timestamp)> {
+        let versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        versions.get(line).map(|known| (Arc::clone(&known.newest_first), known.checked_at))
+    }
+
+    /// The sealing key with this id, whatever its state.
+    pub(super) async fn key(&self, tenant: Id<Tenant>, id: Id<DataKey>) -> Result<Arc<SealingKey>, VaultError> {
+        if let Some(key) = self.opened.read().unwrap_or_else(PoisonError::into_inner).get(&(tenant, id)) {
+            return Ok(Arc::clone(key));
+        }
+        let record = self.store.by_id(tenant, id).await?.ok_or(VaultError::UnknownKey { key: id })?;
+        if !record.purpose.seals() {
+            return Err(VaultError::NotOpenable { key: id });
+        }
+        self.open_record(&record).await
+    }
+
+    /// Makes a key and offers it as `version` of `line`. Where another process was faster, theirs stays.
+    pub(super) async fn add_version(&self, line: Line, version: i64, active_from: Timestamp) -> Result<(), VaultError> {
+        let (tenant, purpose, period) = line;
+        let mut bytes = KeyBytes::default();
+        self.instruments.entropy.fill(bytes.as_mut_slice());
+        let mut record = KeyRecord {
+            tenant,
+            id: self.instruments.new_id(),
+            purpose,
+            period,
+            version,
+            state: KeyState::Live,
+            wrapped: super::WrappedKey { kek: String::new(), bytes: Vec::new() },
+            check_value: Vec::new(),
+            created_at: self.instruments.now(),
+            active_from,
+            reserved: 0,
+        };
+        let context = record.wrapping_context();
+        record.wrapped = self.provider.wrap_key(tenant, &bytes, &context).await?;
+        record.check_value = cipher::check_value(&bytes, &context);
+        self.store.insert_if_absent(record).await
+    }
+
+    /// Takes the key of `record` out of its wrapping and checks that it is the right one.
+    pub(super) async fn unwrap(&self, record: &KeyRecord) -> Result<KeyBytes, VaultError> {
+        let context = record.wrapping_context();
+        let damaged = VaultError::DamagedKey { key: record.id };
+        match self.provider.unwrap_key(record.tenant, &record.wrapped, &context).await {
+            Ok(bytes) if cipher::check_value(&bytes, &context) == record.check_value => Ok(bytes),
+            Ok(_) | Err(VaultError::KekRefused { .. }) => Err(damaged),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Forgets what is known of which keys are in use, so that the next value asks the store.
+    pub(super) fn forget_current(&self) {
+        self.sealing.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    async fn open_record(&self, record: &KeyRecord) -> Result<Arc<SealingKey>, VaultError> {
+        let place = (record.tenant, record.id);
+        if let Some(key) = self.opened.read().unwrap_or_else(PoisonError::into_inner).get(&place) {
+            return Ok(Arc::clone(key));
+        }
+        let key = Arc::new(opened(record, cipher::aes(&self.unwrap(record).await?)));
+        let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        if opened.len() >= OPENED_AT_MOST {
+            opened.clear();
+        }
+        opened.insert(place, Arc::clone(&key));
+        Ok(key)
+    }
+
+    fn now_millis(&self) -> i64 {
+        self.instruments.now().as_millisecond()
+    }
+}
+
+fn opened<M>(record: &KeyRecord, material: M) -> OpenKey<M> {
+    OpenKey {
+        id: record.id,
+        purpose: record.purpose,
+        period: record.period,
+        version: record.version,
+        active_from: record.active_from,
+        material,
+    }
+}

@@ -1,0 +1,194 @@
+//! Checking keys at start, and replacing them.
+
+use super::{
+    DataKey, KEYS_FRESH_FOR, KeyBytes, KeyPurpose, KeyRecord, KeyState, Period, Place, Sealed, Vault, VaultError,
+    seal::open_under,
+};
+use crate::kernel::{Id, Tenant};
+use jiff::Timestamp;
+use std::collections::{BTreeSet, HashSet};
+
+/// What [`Vault::check`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyCheck {
+    /// The key-encryption key that wraps new data keys.
+    pub current_kek: String,
+    /// Key-encryption keys that wrap stored data keys.
+    pub keks_in_use: BTreeSet<String>,
+    /// How many data keys are stored.
+    pub data_keys: usize,
+}
+
+/// What [`Vault::rotate_data_keys`] and [`Vault::rotate_search_key`] did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rotation {
+    /// How many keys were replaced.
+    pub keys: usize,
+    /// From when on no process uses the replaced keys for new values: the background work starts then.
+    pub settled_at: Timestamp,
+}
+
+impl Vault {
+    /// Proves that the tenant's keys can be used: that there is a key-encryption key, that it wraps and unwraps, and
+    /// that it (or one behind it) unwraps what is stored. Called at start, so that a wrong key is refused before
+    /// anything is written under it.
+    ///
+    /// # Errors
+    /// [`VaultError::NoKek`], [`VaultError::WrongKek`], [`VaultError::DamagedKey`]; otherwise as the store and the
+    /// provider fail.
+    pub async fn check(&self, tenant: Id<Tenant>) -> Result<KeyCheck, VaultError> {
+        let ring = &self.0;
+        let current_kek = ring.provider.current_kek(tenant).await?;
+        let mut probe = KeyBytes::default();
+        ring.instruments.entropy.fill(probe.as_mut_slice());
+        let wrapped = ring.provider.wrap_key(tenant, &probe, b"chartwire check").await?;
+        if *ring.provider.unwrap_key(tenant, &wrapped, b"chartwire check").await? != *probe {
+            return Err(VaultError::KekRefused { kek: wrapped.kek });
+        }
+        let records = ring.store.list(tenant).await?;
+        let mut keks_in_use = BTreeSet::new();
+        for record in &records {
+            // One key for each key-encryption key shows that it is the right one; unwrapping all of them may mean
+            // thousands of calls to a KMS.
+            if keks_in_use.insert(record.wrapped.kek.clone()) {
+                ring.unwrap(record).await?;
+            }
+        }
+        Ok(KeyCheck { current_kek, keks_in_use, data_keys: records.len() })
+    }
+
+    /// Every data key of the tenant, wrapped, for `chartwire keys list`.
+    ///
+    /// # Errors
+    /// As the store fails.
+    pub async fn list_keys(&self, tenant: Id<Tenant>) -> Result<Vec<KeyRecord>, VaultError> {
+        self.0.store.list(tenant).await
+    }
+
+    /// Wraps every data key under the current key-encryption key and gives the number of those that were under
+    /// another. Values are not touched; once this has returned, the older key-encryption keys are not needed.
+    ///
+    /// # Errors
+    /// As the store and the provider fail. What is done stays done: call again.
+    pub async fn rotate_kek(&self, tenant: Id<Tenant>) -> Result<usize, VaultError> {
+        let ring = &self.0;
+        let current = ring.provider.current_kek(tenant).await?;
+        let mut rewrapped = 0;
+        // Another process that still has the old key first may add a data key meanwhile, so look again until none is left.
+        loop {
+            let mut left: Vec<KeyRecord> = ring.store.list(tenant).await?;
+            left.retain(|record| record.wrapped.kek != current);
+            if left.is_empty() {
+                return Ok(rewrapped);
+            }
+            for record in left {
+                let bytes = ring.unwrap(&record).await?;
+                let wrapped = ring.provider.wrap_key(tenant, &bytes, &record.wrapping_context()).await?;
+                if wrapped.kek != current {
+                    return Err(VaultError::Contended);
+                }
+                if ring.store.rewrap(tenant, record.id, record.wrapped.kek, wrapped).await? {
+                    rewrapped += 1;
+                }
+            }
+        }
+    }
+
+    /// Replaces every key that seals values. New values use new keys (in other processes after
+    /// [`KEYS_FRESH_FOR`] at most); what the replaced keys sealed stays readable and is sealed anew by
+    /// [`ResealPlan`](super::ResealPlan).
+    ///
+    /// # Errors
+    /// As the store fails. What is done stays done: call again.
+    pub async fn rotate_data_keys(&self, tenant: Id<Tenant>) -> Result<Rotation, VaultError> {
+        let ring = &self.0;
+        let mut keys = 0;
+        for record in ring.store.list(tenant).await? {
+            if record.purpose.seals() && record.state != KeyState::Rotated {
+                ring.store.retire(tenant, record.id, KeyState::Rotated).await?;
+                keys += 1;
+            }
+        }
+        ring.forget_current();
+        Ok(Rotation { keys, settled_at: self.settled_at() })
+    }
+
+    /// Adds a version of the search key. Look-ups use it at once beside the older ones, new rows only from
+    /// `settled_at` on, when every process looks for it. Then the rooms that own indexed columns write their tokens
+    /// anew, and [`Vault::retire_search_keys`] ends the older versions.
+    ///
+    /// # Errors
+    /// As the store and the provider fail.
+    pub async fn rotate_search_key(&self, tenant: Id<Tenant>) -> Result<Rotation, VaultError> {
+        let ring = &self.0;
+        let newest = ring.mac_keys(tenant, KeyPurpose::Search).await?.first().map_or(0, |key| key.version);
+        let settled_at = self.settled_at();
+        ring.add_version((tenant, KeyPurpose::Search, Period::Any), newest + 1, settled_at).await?;
+        ring.forget_current();
+        Ok(Rotation { keys: 1, settled_at })
+    }
+
+    /// Ends the versions of the search key before `version`: look-ups no longer use them. To be called when no row
+    /// carries them any more. Gives their number.
+    ///
+    /// # Errors
+    /// As the store fails.
+    pub async fn retire_search_keys(&self, tenant: Id<Tenant>, version: i64) -> Result<usize, VaultError> {
+        let ring = &self.0;
+        let mut retired = 0;
+        for record in ring.store.versions(tenant, KeyPurpose::Search, Period::Any).await? {
+            if record.version < version && record.state == KeyState::Live {
+                ring.store.retire(tenant, record.id, KeyState::Rotated).await?;
+                retired += 1;
+            }
+        }
+        ring.forget_current();
+        Ok(retired)
+    }
+
+    /// The keys whose values are to be sealed anew.
+    ///
+    /// # Errors
+    /// As the store fails.
+    pub async fn rotated_keys(&self, tenant: Id<Tenant>) -> Result<HashSet<Id<DataKey>>, VaultError> {
+        let records = self.0.store.list(tenant).await?;
+        let rotated = |record: &KeyRecord| record.purpose.seals() && record.state == KeyState::Rotated;
+        Ok(records.iter().filter(|record| rotated(record)).map(|record| record.id).collect())
+    }
+
+    /// The value sealed anew, or `None` when its key has not been replaced. It keeps its retention class and its month,
+    /// so that it can still be destroyed with its like.
+    ///
+    /// # Errors
+    /// As [`Vault::open`] and [`Vault::seal`].
+    pub async fn reseal(
+        &self,
+        tenant: Id<Tenant>,
+        place: Place,
+        sealed: &Sealed,
+    ) -> Result<Option<Sealed>, VaultError> {
+        let rotated = self.rotated_keys(tenant).await?;
+        self.reseal_if(&rotated, tenant, place, sealed).await
+    }
+
+    pub(super) async fn reseal_if(
+        &self,
+        rotated: &HashSet<Id<DataKey>>,
+        tenant: Id<Tenant>,
+        place: Place,
+        sealed: &Sealed,
+    ) -> Result<Option<Sealed>, VaultError> {
+        if !rotated.contains(&sealed.key_id()) {
+            return Ok(None);
+        }
+        let key = self.0.key(tenant, sealed.key_id()).await?;
+        let plaintext = open_under(&key, tenant, place, sealed)?;
+        self.seal_in_line((tenant, key.purpose, key.period), place, &plaintext).await.map(Some)
+    }
+
+    /// Twice the time after which every process has asked the store again.
+    fn settled_at(&self) -> Timestamp {
+        let now = self.0.instruments.now();
+        now.saturating_add(KEYS_FRESH_FOR.saturating_mul(2)).unwrap_or(now)
+    }
+}
