@@ -50,5 +50,6 @@ pub(super) fn check_value(key: &KeyBytes, context: &[u8]) -> Vec<u8> {
 
 /// Eight hexadecimal bytes by which a key-encryption key is named.
 pub(super) fn fingerprint(key: &KeyBytes) -> String {
-    check_value(key, b"key-encryption key").iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let check = check_value(key, b"key-encryption key");
+    format!("{:016x}", u64::from_be_bytes(check.first_chunk().copied().unwrap_or_default()))
 }

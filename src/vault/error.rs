@@ -71,8 +71,8 @@ pub enum VaultError {
     NotResealable {
         /// Where it stands.
         column: SealedColumn,
-        /// Its row.
-        row: uuid::Uuid,
+        /// Its row: an opaque id.
+        row: String,
         /// Why.
         #[source]
         reason: Box<VaultError>,

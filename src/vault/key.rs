@@ -26,8 +26,7 @@ pub enum RetentionClass {
 
 impl RetentionClass {
     /// Every class.
-    pub const ALL: [Self; 5] =
-        [Self::Clinical, Self::Administrative, Self::Audit, Self::Directory, Self::Session];
+    pub const ALL: [Self; 5] = [Self::Clinical, Self::Administrative, Self::Audit, Self::Directory, Self::Session];
 }
 
 /// What a data key does. A key has one purpose for life.

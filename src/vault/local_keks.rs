@@ -115,8 +115,7 @@ impl LocalKeks {
         let kek = self.current(tenant)?;
         let mut nonce = [0_u8; NONCE_BYTES];
         self.entropy.fill(&mut nonce);
-        let ciphertext =
-            cipher::seal(&kek.cipher, &nonce, context, key.as_slice()).ok_or(VaultError::TooLarge)?;
+        let ciphertext = cipher::seal(&kek.cipher, &nonce, context, key.as_slice()).ok_or(VaultError::TooLarge)?;
         Ok(WrappedKey { kek: kek.id.clone(), bytes: [nonce.as_slice(), &ciphertext].concat() })
     }
 

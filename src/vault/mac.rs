@@ -1,9 +1,6 @@
 //! Keyed hashes: blind index tokens, content hashes, and MAC keys for the audit log.
 
-use super::{
-    KeyPurpose, Vault, VaultError, cipher, length_prefixed,
-    ring::HashingKey,
-};
+use super::{KeyPurpose, Vault, VaultError, cipher, length_prefixed, ring::HashingKey};
 use crate::kernel::{Id, Tenant};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use std::sync::Arc;
@@ -125,13 +122,9 @@ impl Vault {
     }
 
     /// The newest version that is in force; the oldest where the clock says that none is yet.
-    fn in_force<'a>(&self, newest_first: &'a [Arc<HashingKey>]) -> Result<&'a Arc<HashingKey>, VaultError> {
+    pub(super) fn in_force<'a>(&self, newest_first: &'a [Arc<HashingKey>]) -> Result<&'a Arc<HashingKey>, VaultError> {
         let now = self.0.instruments.now();
-        newest_first
-            .iter()
-            .find(|key| key.active_from <= now)
-            .or(newest_first.last())
-            .ok_or(VaultError::Contended)
+        newest_first.iter().find(|key| key.active_from <= now).or(newest_first.last()).ok_or(VaultError::Contended)
     }
 }
 

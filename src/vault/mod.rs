@@ -35,7 +35,7 @@ pub use key::{DataKey, KeyPurpose, KeyRecord, KeyState, Period, RetentionClass};
 pub use local_keks::{Kek, LocalKeks};
 pub use mac::{IndexToken, MacKey, MacPurpose};
 pub use provider::{KeyBytes, KeyProvider, WrappedKey};
-pub use reseal::{AnyRow, ResealCursor, ResealPlan, ResealStep, SealedColumn, SealedRow, SealedRows};
+pub use reseal::{AnyRow, ResealCursor, ResealPlan, ResealStep, RowKey, RowKind, SealedColumn, SealedRow, SealedRows};
 pub use ring::{KEYS_FRESH_FOR, SealLimits};
 pub use rotation::{KeyCheck, Rotation};
 pub use seal::Vault;

@@ -1,17 +1,44 @@
 //! Sealing stored values anew in the background, after data keys were replaced.
 
-use super::{Place, Sealed, Vault, VaultError};
+use super::{DataKey, Place, Sealed, Vault, VaultError};
 use crate::kernel::{Id, Tenant};
 use futures_util::future::BoxFuture;
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
-/// A column that holds sealed values. Its table has `tenant` and `id` (16 bytes) as primary key.
+/// A column that holds sealed values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SealedColumn {
     /// The table.
     pub table: &'static str,
-    /// The column.
+    /// The column whose value names the row in the [`Place`] of its values. It need not be unique.
+    pub row: &'static str,
+    /// What the values of `row` are.
+    pub row_kind: RowKind,
+    /// The column with the sealed values.
     pub column: &'static str,
+}
+
+/// What names a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowKind {
+    /// An id of ours, 16 bytes.
+    Id,
+    /// A text, such as a FHIR id.
+    Text,
+}
+
+impl SealedColumn {
+    /// A column of a table whose rows are named by `id`.
+    #[must_use]
+    pub const fn new(table: &'static str, column: &'static str) -> Self {
+        Self { table, row: "id", row_kind: RowKind::Id, column }
+    }
+
+    /// A column of a table whose rows are named by the column `row`.
+    #[must_use]
+    pub const fn keyed(table: &'static str, row: &'static str, row_kind: RowKind, column: &'static str) -> Self {
+        Self { table, row, row_kind, column }
+    }
 }
 
 impl fmt::Display for SealedColumn {
@@ -23,22 +50,42 @@ impl fmt::Display for SealedColumn {
 /// The kind of a row's id where the table is known only at run time.
 pub enum AnyRow {}
 
+/// The name of a row.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RowKey {
+    /// An id of ours.
+    Id(Id<AnyRow>),
+    /// A text.
+    Text(String),
+}
+
+impl fmt::Display for RowKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
 /// A sealed value and its row.
 pub struct SealedRow {
-    /// The row's id.
-    pub row: Id<AnyRow>,
+    /// The row's name.
+    pub row: RowKey,
     /// The bytes in the column.
     pub value: Vec<u8>,
 }
 
 /// Reads and replaces sealed values in any table. The database implements it.
 pub trait SealedRows: Send + Sync {
-    /// Up to `limit` values of `column` that are not null, ascending by row id, after the row `after`.
+    /// About `limit` values of `column` that are not null, ascending by row, after the row `after`. Where several values
+    /// belong to one row key, a page holds all or none of them.
     fn page(
         &self,
         tenant: Id<Tenant>,
         column: SealedColumn,
-        after: Option<Id<AnyRow>>,
+        after: Option<RowKey>,
         limit: i64,
     ) -> BoxFuture<'_, Result<Vec<SealedRow>, VaultError>>;
 
@@ -54,16 +101,16 @@ pub trait SealedRows: Send + Sync {
 }
 
 /// How far a walk has come. A job carries it from one run to the next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct ResealCursor {
     /// The column, counted from 0 in the plan.
     pub column: usize,
     /// The last row of it that is done.
-    pub after: Option<Id<AnyRow>>,
+    pub after: Option<RowKey>,
 }
 
 /// What one step did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResealStep {
     /// Values looked at.
     pub seen: usize,
@@ -106,27 +153,42 @@ impl ResealPlan {
         };
         let rotated = vault.rotated_keys(tenant).await?;
         let page = rows.page(tenant, column, cursor.after, limit).await?;
-        let (seen, last) = (page.len(), page.last().map(|found| found.row));
+        let (seen, last) = (page.len(), page.last().map(|found| found.row.clone()));
         let mut resealed = 0;
         for found in page {
-            let place = Place::new(column.table, found.row, column.column);
-            let reason = |reason| VaultError::NotResealable {
-                column,
-                row: uuid::Uuid::from_bytes(*found.row.as_bytes()),
-                reason: Box::new(reason),
+            let renewed = match renew(vault, &rotated, tenant, column, &found).await {
+                Ok(None) => continue,
+                Ok(Some(renewed)) => renewed,
+                Err(error) if error.is_transient() => return Err(error),
+                Err(error) => {
+                    let row = found.row.to_string();
+                    return Err(VaultError::NotResealable { column, row, reason: Box::new(error) });
+                }
             };
-            let sealed = Sealed::from_bytes(found.value.clone()).map_err(reason)?;
-            if let Some(renewed) = vault.reseal_if(&rotated, tenant, place, &sealed).await.map_err(reason)?
-                && rows.replace(tenant, column, found, renewed).await?
-            {
+            if rows.replace(tenant, column, found, renewed).await? {
                 resealed += 1;
             }
         }
         let next = match last {
-            Some(row) => Some(ResealCursor { after: Some(row), ..cursor }),
+            Some(row) => Some(ResealCursor { column: cursor.column, after: Some(row) }),
             None if cursor.column + 1 < self.0.len() => Some(ResealCursor { column: cursor.column + 1, after: None }),
             None => None,
         };
         Ok(ResealStep { seen, resealed, next })
     }
+}
+
+async fn renew(
+    vault: &Vault,
+    rotated: &HashSet<Id<DataKey>>,
+    tenant: Id<Tenant>,
+    column: SealedColumn,
+    found: &SealedRow,
+) -> Result<Option<Sealed>, VaultError> {
+    let sealed = Sealed::from_bytes(found.value.clone())?;
+    let place = match &found.row {
+        RowKey::Id(id) => Place::new(column.table, id, column.column),
+        RowKey::Text(text) => Place::keyed(column.table, text, column.column),
+    };
+    vault.reseal_if(rotated, tenant, place, &sealed).await
 }

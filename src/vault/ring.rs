@@ -58,6 +58,9 @@ pub(super) type SealingKey = OpenKey<Aes256Gcm>;
 /// A key that makes MACs.
 pub(super) type HashingKey = OpenKey<hmac::Key>;
 
+/// Opened sealing keys by tenant and id.
+type Opened = HashMap<(Id<Tenant>, Id<DataKey>), Arc<SealingKey>>;
+
 /// One line of keys: versions follow each other in it.
 pub(super) type Line = (Id<Tenant>, KeyPurpose, Period);
 
@@ -86,7 +89,7 @@ pub(super) struct Ring {
     pub(super) provider: Arc<dyn KeyProvider>,
     pub(super) instruments: Instruments,
     limits: SealLimits,
-    opened: RwLock<HashMap<(Id<Tenant>, Id<DataKey>), Arc<SealingKey>>>,
+    opened: RwLock<Opened>,
     sealing: Mutex<HashMap<Line, Arc<SealingLine>>>,
     versions: Mutex<HashMap<Line, Versions>>,
 }
@@ -111,8 +114,7 @@ impl Ring {
 
     /// The key for one more seal in `line`. Asks nobody while the key in memory has seals left and is fresh.
     pub(super) async fn sealing_key(&self, line: Line) -> Result<Arc<SealingKey>, VaultError> {
-        let slot =
-            Arc::clone(self.sealing.lock().unwrap_or_else(PoisonError::into_inner).entry(line).or_default());
+        let slot = Arc::clone(self.sealing.lock().unwrap_or_else(PoisonError::into_inner).entry(line).or_default());
         for _ in 0..ATTEMPTS {
             if let Some(key) = self.take_seal(&slot) {
                 return Ok(key);
@@ -184,7 +186,7 @@ impl Ring {
         }
         let known = known.map(|(keys, _)| keys).unwrap_or_default();
         let mut keys = Vec::with_capacity(records.len());
-        for record in records.iter().filter(|record| record.state != KeyState::Full) {
+        for record in records.iter().filter(|record| record.state == KeyState::Live) {
             keys.push(match known.iter().find(|key| key.id == record.id) {
                 Some(key) => Arc::clone(key),
                 None => Arc::new(opened(record, cipher::hmac(&self.unwrap(record).await?))),

@@ -129,12 +129,14 @@ impl Vault {
     }
 
     /// Ends the versions of the search key before `version`: look-ups no longer use them. To be called when no row
-    /// carries them any more. Gives their number.
+    /// carries them any more. The version that is in force stays, whatever `version` is. Gives the number of those ended.
     ///
     /// # Errors
     /// As the store fails.
     pub async fn retire_search_keys(&self, tenant: Id<Tenant>, version: i64) -> Result<usize, VaultError> {
         let ring = &self.0;
+        let keys = ring.mac_keys(tenant, KeyPurpose::Search).await?;
+        let version = version.min(self.in_force(&keys)?.version);
         let mut retired = 0;
         for record in ring.store.versions(tenant, KeyPurpose::Search, Period::Any).await? {
             if record.version < version && record.state == KeyState::Live {
@@ -164,7 +166,7 @@ impl Vault {
     pub async fn reseal(
         &self,
         tenant: Id<Tenant>,
-        place: Place,
+        place: Place<'_>,
         sealed: &Sealed,
     ) -> Result<Option<Sealed>, VaultError> {
         let rotated = self.rotated_keys(tenant).await?;
@@ -175,7 +177,7 @@ impl Vault {
         &self,
         rotated: &HashSet<Id<DataKey>>,
         tenant: Id<Tenant>,
-        place: Place,
+        place: Place<'_>,
         sealed: &Sealed,
     ) -> Result<Option<Sealed>, VaultError> {
         if !rotated.contains(&sealed.key_id()) {

@@ -39,7 +39,7 @@ impl Vault {
         &self,
         tenant: Id<Tenant>,
         class: RetentionClass,
-        place: Place,
+        place: Place<'_>,
         plaintext: &[u8],
     ) -> Result<Sealed, VaultError> {
         let period = Period::month_of(self.0.instruments.now());
@@ -54,7 +54,7 @@ impl Vault {
         &self,
         tenant: Id<Tenant>,
         class: RetentionClass,
-        place: Place,
+        place: Place<'_>,
         text: &Phi<T>,
     ) -> Result<Sealed, VaultError> {
         self.seal(tenant, class, place, text.as_str().as_bytes()).await
@@ -68,7 +68,7 @@ impl Vault {
     pub async fn open(
         &self,
         tenant: Id<Tenant>,
-        place: Place,
+        place: Place<'_>,
         sealed: &Sealed,
     ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let key = self.0.key(tenant, sealed.key_id()).await?;
@@ -79,13 +79,23 @@ impl Vault {
     ///
     /// # Errors
     /// As [`Vault::open`], and [`VaultError::NotText`].
-    pub async fn open_text(&self, tenant: Id<Tenant>, place: Place, sealed: &Sealed) -> Result<Phi<String>, VaultError> {
+    pub async fn open_text(
+        &self,
+        tenant: Id<Tenant>,
+        place: Place<'_>,
+        sealed: &Sealed,
+    ) -> Result<Phi<String>, VaultError> {
         let opened = self.open(tenant, place, sealed).await?;
         let text = str::from_utf8(&opened).map_err(|_| VaultError::NotText { key: sealed.key_id() })?;
         Ok(Phi::new(text.to_owned()))
     }
 
-    pub(super) async fn seal_in_line(&self, line: Line, place: Place, plaintext: &[u8]) -> Result<Sealed, VaultError> {
+    pub(super) async fn seal_in_line(
+        &self,
+        line: Line,
+        place: Place<'_>,
+        plaintext: &[u8],
+    ) -> Result<Sealed, VaultError> {
         let key = self.0.sealing_key(line).await?;
         let mut nonce = [0_u8; NONCE_BYTES];
         self.0.instruments.entropy.fill(&mut nonce);
@@ -98,7 +108,7 @@ impl Vault {
 pub(super) fn open_under(
     key: &SealingKey,
     tenant: Id<Tenant>,
-    place: Place,
+    place: Place<'_>,
     sealed: &Sealed,
 ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
     let parts = sealed.parts()?;

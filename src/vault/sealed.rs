@@ -13,17 +13,24 @@ const TAG_BYTES: usize = 16;
 
 /// Where a value stands. A value opens only in the place that it was sealed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct Place<'a> {
     table: &'static str,
-    row: [u8; 16],
+    row: &'a [u8],
     column: &'static str,
 }
 
-impl Place {
+impl<'a> Place<'a> {
     /// The place in `column` of the row `row` of `table`.
     #[must_use]
-    pub const fn new<K>(table: &'static str, row: Id<K>, column: &'static str) -> Self {
-        Self { table, row: *row.as_bytes(), column }
+    pub const fn new<K>(table: &'static str, row: &'a Id<K>, column: &'static str) -> Self {
+        Self { table, row: row.as_bytes(), column }
+    }
+
+    /// The place in `column` of the row of `table` that another key than an id of ours names (a FHIR id, say). The key
+    /// must stay the same for as long as the row lives.
+    #[must_use]
+    pub const fn keyed(table: &'static str, row: &'a str, column: &'static str) -> Self {
+        Self { table, row: row.as_bytes(), column }
     }
 }
 
@@ -100,13 +107,13 @@ impl fmt::Debug for Sealed {
 }
 
 /// The associated data of a sealed value: layout, key, tenant, table, row and column.
-pub(super) fn associated_data(tenant: Id<Tenant>, key: Id<DataKey>, place: Place) -> Vec<u8> {
+pub(super) fn associated_data(tenant: Id<Tenant>, key: Id<DataKey>, place: Place<'_>) -> Vec<u8> {
     length_prefixed(&[
         &[VERSION],
         key.as_bytes(),
         tenant.as_bytes(),
         place.table.as_bytes(),
-        &place.row,
+        place.row,
         place.column.as_bytes(),
     ])
 }
