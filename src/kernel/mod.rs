@@ -9,6 +9,7 @@ pub mod clock;
 pub mod entropy;
 pub mod id;
 pub mod language;
+pub mod party;
 pub mod phi;
 pub mod phone;
 
@@ -17,6 +18,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use id::{Id, IdSource};
 pub use language::Language;
+pub use party::{Patient, StaffUser, Tenant};
 pub use phi::Phi;
 pub use phone::{PhoneNumber, PhoneNumberError};
 
