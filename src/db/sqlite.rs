@@ -55,7 +55,9 @@ async fn write(mut tx: Tx, mut inbox: mpsc::Receiver<Box<dyn Erased>>, events: E
 
 async fn commit_group(tx: &mut Tx, group: Vec<Box<dyn Erased>>, events: &Events) {
     tx.events.clear();
-    let (done, committed) = if let Err(error) = tx.raw("BEGIN IMMEDIATE").await { (group, Err(error)) } else {
+    let (done, committed) = if let Err(error) = tx.raw("BEGIN IMMEDIATE").await {
+        (group, Err(error))
+    } else {
         let (done, ran) = run_group(tx, group).await;
         let committed = match ran {
             Ok(()) => tx.raw("COMMIT").await,
@@ -82,9 +84,10 @@ async fn run_group(tx: &mut Tx, group: Vec<Box<dyn Erased>>) -> (Vec<Box<dyn Era
     let mut outcome = Ok(());
     while let Some(first) = rest.first() {
         let runner = first.group_runner();
-        let (mut same, others): (Vec<_>, Vec<_>) = if let Some(runner) = runner { rest
-        .into_iter()
-        .partition(|pending| pending.group_runner().is_some_and(|other| std::ptr::fn_addr_eq(other, runner))) } else {
+        let (mut same, others): (Vec<_>, Vec<_>) = if let Some(runner) = runner {
+            rest.into_iter()
+                .partition(|pending| pending.group_runner().is_some_and(|other| std::ptr::fn_addr_eq(other, runner)))
+        } else {
             let mut rest = rest.into_iter();
             (rest.next().into_iter().collect(), rest.collect())
         };

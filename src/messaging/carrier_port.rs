@@ -86,7 +86,7 @@ pub trait Carrier: Send + Sync {
     ) -> BoxFuture<'a, Result<Vec<CarrierInbound>, CarrierError>>;
 
     /// Every text from `from` to `to` since `since`, oldest first; the whole list or an error. Settles attempts whose
-    /// answer was lost, where the texts can be told apart.
+    /// answer was lost, where the texts can be told apart. That a text is not in it proves nothing: it may come yet.
     fn sent_to<'a>(
         &'a self,
         from: &'a PhoneNumber,
@@ -173,10 +173,10 @@ impl CarrierAddress {
     #[must_use]
     pub fn parse(text: &str) -> Self {
         // Short codes have five or six digits; without this rule some would be read as numbers of small countries.
-        if text.starts_with('+') {
-            if let Ok(number) = PhoneNumber::parse(text) {
-                return Self::Number(number);
-            }
+        if text.starts_with('+')
+            && let Ok(number) = PhoneNumber::parse(text)
+        {
+            return Self::Number(number);
         }
         Self::Other(Phi::new(text.to_owned()))
     }

@@ -105,9 +105,9 @@ impl FailureClass {
         match self {
             Self::OptedOut => Remedy::Suppress,
             Self::Landline | Self::UnknownNumber => Remedy::TryAnotherChannel,
-            Self::Unreachable => Remedy::RetryAt(later(now, asked, Duration::from_secs(3600))),
-            Self::Transient => Remedy::RetryAt(later(now, asked, Duration::from_secs(900))),
-            Self::RateLimited => Remedy::RetryAt(later(now, asked, Duration::from_secs(60))),
+            Self::Unreachable => Remedy::RetryAt(later(now, asked, Duration::from_hours(1))),
+            Self::Transient => Remedy::RetryAt(later(now, asked, Duration::from_mins(15))),
+            Self::RateLimited => Remedy::RetryAt(later(now, asked, Duration::from_mins(1))),
             Self::DailyCap => Remedy::RetryAt(next_pacific_midnight(now)),
             Self::CapWarning | Self::Filtered | Self::Unregistered | Self::Configuration => Remedy::AlertOperator,
             Self::Blocked | Self::Content | Self::Unknown => Remedy::PersonDecides,
