@@ -1,1 +1,3 @@
 //! The messaging room.
+
+pub mod carrier_port;
