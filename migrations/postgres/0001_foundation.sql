@@ -11,6 +11,8 @@ CREATE TABLE job (
     kind TEXT NOT NULL,
     lane TEXT,
     unique_key TEXT,
+    -- jobs that wait for the same thing and are hastened together
+    waits_for TEXT,
     payload TEXT NOT NULL,
     state TEXT NOT NULL,
     run_at BIGINT NOT NULL,
@@ -26,3 +28,4 @@ CREATE TABLE job (
 CREATE INDEX job_due ON job (state, run_at);
 CREATE INDEX job_lane ON job (tenant, lane, id) WHERE lane IS NOT NULL;
 CREATE UNIQUE INDEX job_unique ON job (tenant, kind, unique_key) WHERE unique_key IS NOT NULL;
+CREATE INDEX job_waits_for ON job (tenant, kind, waits_for) WHERE waits_for IS NOT NULL;

@@ -55,6 +55,10 @@ CREATE TABLE message (
     about TEXT,
     about_version TEXT,
     workflow BYTEA,
+    -- JSON: the question that the text asks, opened when it leaves
+    asks TEXT,
+    -- the writer chose to send in quiet hours
+    quiet_overridden BIGINT NOT NULL,
     not_before BIGINT,
     expires_at BIGINT,
     state TEXT NOT NULL,

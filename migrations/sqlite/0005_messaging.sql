@@ -55,6 +55,10 @@ CREATE TABLE message (
     about TEXT,
     about_version TEXT,
     workflow BLOB,
+    -- JSON: the question that the text asks, opened when it leaves
+    asks TEXT,
+    -- the writer chose to send in quiet hours
+    quiet_overridden INTEGER NOT NULL,
     not_before INTEGER,
     expires_at INTEGER,
     state TEXT NOT NULL,

@@ -34,6 +34,7 @@ pub struct NewJob {
     kind: &'static str,
     lane: Option<String>,
     unique_key: Option<String>,
+    waits_for: Option<String>,
     payload: String,
     run_at: Timestamp,
     created_at: Timestamp,
@@ -58,6 +59,7 @@ impl NewJob {
             kind,
             lane: None,
             unique_key: None,
+            waits_for: None,
             payload: serde_json::to_string(payload).map_err(|_| JobError::dead("payload"))?,
             run_at: now,
             created_at: now,
@@ -87,6 +89,13 @@ impl NewJob {
         self
     }
 
+    /// Names what the job may have to wait for, so that [`hasten`] finds it when that has happened.
+    #[must_use]
+    pub fn waits_for(mut self, what: impl Into<String>) -> Self {
+        self.waits_for = Some(what.into());
+        self
+    }
+
     /// Dead after this many attempts.
     #[must_use]
     pub fn attempts(mut self, attempts: u32) -> Self {
@@ -101,8 +110,8 @@ impl NewJob {
 /// [`DbError`] as the database refuses or is away.
 pub async fn enqueue(tx: &mut Tx, job: &NewJob) -> Result<(), DbError> {
     tx.execute(
-        sql("INSERT INTO job (tenant, id, kind, lane, unique_key, payload, state, run_at, attempts, max_attempts, again, created_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, 'ready', $7, 0, $8, 0, $9) \
+        sql("INSERT INTO job (tenant, id, kind, lane, unique_key, waits_for, payload, state, run_at, attempts, max_attempts, again, created_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, 'ready', $8, 0, $9, 0, $10) \
              ON CONFLICT (tenant, kind, unique_key) WHERE unique_key IS NOT NULL DO UPDATE SET \
              again = CASE WHEN job.state = 'leased' THEN 1 ELSE 0 END, \
              attempts = CASE WHEN job.state = 'dead' THEN 0 ELSE job.attempts END, \
@@ -113,6 +122,7 @@ pub async fn enqueue(tx: &mut Tx, job: &NewJob) -> Result<(), DbError> {
         .bind(job.kind)
         .bind(job.lane.clone())
         .bind(job.unique_key.clone())
+        .bind(job.waits_for.clone())
         .bind(job.payload.clone())
         .bind(job.run_at)
         .bind(job.max_attempts)
@@ -120,6 +130,32 @@ pub async fn enqueue(tx: &mut Tx, job: &NewJob) -> Result<(), DbError> {
     )
     .await?;
     tx.publish(Topic::Jobs, "");
+    Ok(())
+}
+
+/// Makes the postponed jobs of `kind` that wait for `what` due now.
+///
+/// # Errors
+/// [`DbError`] as the database refuses or is away.
+pub async fn hasten(
+    tx: &mut Tx,
+    tenant: Id<Tenant>,
+    kind: &'static str,
+    what: &str,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let hastened = tx
+        .execute(
+            sql("UPDATE job SET run_at = $4 WHERE tenant = $1 AND kind = $2 AND waits_for = $3 AND state = 'ready' AND run_at > $4")
+                .bind(tenant)
+                .bind(kind)
+                .bind(what)
+                .bind(now),
+        )
+        .await?;
+    if hastened > 0 {
+        tx.publish(Topic::Jobs, "");
+    }
     Ok(())
 }
 
