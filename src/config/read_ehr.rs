@@ -1,0 +1,161 @@
+//! Reads what a practice's EHR is and how the service signs in there.
+
+use super::{
+    read_service::base_url,
+    reader::Section,
+    settings::{ClientAuthentication, EhrSettings, MfaAttestation, MfaSettings, ROLE_NAMES, Registration, RoleRule},
+    value::{self, Parsed, Wrong},
+};
+use std::{collections::BTreeSet, sync::Arc};
+use toml::Value;
+
+/// What the launched inbox asks for: who the person is, and the patient in context (SMART App Launch 2.2, "Scopes").
+const LAUNCH_SCOPES: &[&str] =
+    &["openid", "fhirUser", "launch", "user/Practitioner.r", "user/PractitionerRole.rs", "user/Patient.r"];
+
+/// What the workflows read and write.
+const BACKEND_SCOPES: &[&str] = &[
+    "system/Appointment.rus",
+    "system/Communication.crus",
+    "system/Condition.rs",
+    "system/Consent.rs",
+    "system/Location.r",
+    "system/MedicationRequest.rs",
+    "system/Patient.rs",
+    "system/Practitioner.rs",
+    "system/PractitionerRole.rs",
+    "system/Schedule.rs",
+    "system/Slot.rus",
+    "system/Task.crus",
+];
+
+pub(super) fn ehr(section: &Section<'_, '_>, registrations: &[Option<Arc<Registration>>]) -> Option<EhrSettings> {
+    const FHIR_BASE: &str = "write the FHIR R4 base URL: \"https://ehr.example.org/fhir/r4\"";
+    let fhir_base = section.required("fhir_base", FHIR_BASE, |value| Ok((base_url(value)?, value::exact_url(value)?)));
+    let launch_issuers = section.optional_list("launch_issuers", value::exact_url);
+    let id_token_issuers = section.optional_list("id_token_issuers", value::exact_url);
+    let launch = registration(section, "launch_registration", registrations);
+    let launch_scopes = section.optional_list("launch_scopes", scope);
+    let backend = registration(section, "backend_registration", registrations);
+    let backend_scopes = section.optional_list("backend_scopes", backend_scope);
+    let mfa = mfa(&section.section("mfa"));
+    let roles = roles(section);
+    let backend = backend.flatten().filter(|backend| signs(section, backend));
+    let (fhir_base, exact_base) = fhir_base?;
+    let launch_issuers = launch_issuers?.unwrap_or_else(|| vec![exact_base]);
+    Some(EhrSettings {
+        fhir_base,
+        id_token_issuers: id_token_issuers?.unwrap_or_else(|| launch_issuers.clone()),
+        launch_issuers,
+        launch: launch.flatten()?,
+        launch_scopes: launch_scopes?.unwrap_or_else(|| owned(LAUNCH_SCOPES)),
+        backend: backend?,
+        backend_scopes: backend_scopes?.unwrap_or_else(|| owned(BACKEND_SCOPES)),
+        mfa: mfa?,
+        roles: roles?,
+    })
+}
+
+/// The registration of that name. The outer `None`: no usable name; the inner: it exists, with mistakes of its own.
+#[expect(clippy::option_option, reason = "a wrong reference and a wrong registration are two things")]
+fn registration(
+    section: &Section<'_, '_>,
+    key: &'static str,
+    registrations: &[Option<Arc<Registration>>],
+) -> Option<Option<Arc<Registration>>> {
+    let name = section.required(key, "write the name of one of the [[registrations]]", value::slug)?;
+    let found = registrations.iter().flatten().find(|registration| registration.name == name);
+    if found.is_none() && registrations.iter().all(Option::is_some) {
+        let names: Vec<&str> = registrations.iter().flatten().map(|registration| registration.name.as_str()).collect();
+        let fix = if names.is_empty() {
+            "write [[registrations]] first".to_owned()
+        } else {
+            format!("there is {}", names.join(", "))
+        };
+        section.report(key, Wrong::new("there is no registration of this name", fix));
+        return None;
+    }
+    Some(found.cloned())
+}
+
+fn signs(section: &Section<'_, '_>, backend: &Registration) -> bool {
+    let signs = matches!(backend.authentication, ClientAuthentication::PrivateKeyJwt { .. });
+    if !signs {
+        section.report(
+            "backend_registration",
+            Wrong::new(
+                "Backend Services knows no other authentication than private_key_jwt",
+                "refer to a registration that has a signing key",
+            ),
+        );
+    }
+    signs
+}
+
+fn mfa(section: &Section<'_, '_>) -> Option<MfaSettings> {
+    let methods = section.optional_list("accepted_amr", value::text);
+    let context_classes = section.list("accepted_acr", value::text);
+    let attestation = section.optional_section("attestation").map(|section| {
+        let signed_by = section.required("signed_by", "write who signed it", value::text);
+        let signed_on = section.required("signed_on", "write the day: \"2026-03-01\"", value::date);
+        let statement = section.required("statement", "write what was signed", value::text);
+        Some(MfaAttestation { signed_by: signed_by?, signed_on: signed_on?, statement: statement? })
+    });
+    Some(MfaSettings {
+        accepted_amr: methods?.unwrap_or_else(|| owned(&["mfa"])),
+        accepted_acr: context_classes?,
+        // Present with mistakes: no settings. Absent: settings without it.
+        attestation: attestation.map_or(Some(None), |attestation| attestation.map(Some))?,
+    })
+}
+
+fn roles(section: &Section<'_, '_>) -> Option<Vec<RoleRule>> {
+    let rules: Vec<Option<RoleRule>> = section
+        .sections("roles")
+        .iter()
+        .map(|rule| {
+            let system = rule.required("system", "write the code system of PractitionerRole.code", value::text);
+            let code = rule.required("code", "write the code", value::text);
+            let roles = rule.filled_list("roles", "write one of ours: [\"nurse\"]", role);
+            Some(RoleRule { system: system?, code: code?, roles: roles?.into_iter().collect::<BTreeSet<_>>() })
+        })
+        .collect();
+    if rules.is_empty() {
+        section.report(
+            "roles",
+            Wrong::new("nobody would have a role", "write [[tenants.ehr.roles]] with system, code and roles"),
+        );
+        return None;
+    }
+    rules.into_iter().collect()
+}
+
+fn role(value: &Value) -> Parsed<&'static str> {
+    let text = value::text(value)?;
+    ROLE_NAMES
+        .into_iter()
+        .find(|name| *name == text)
+        .ok_or_else(|| Wrong::new("there is no such role", format!("there is {}", ROLE_NAMES.join(", "))))
+}
+
+/// A scope is one word (RFC 6749 section 3.3).
+fn scope(value: &Value) -> Parsed<String> {
+    let text = value::text(value)?;
+    if text.contains(char::is_whitespace) {
+        return Err(Wrong::new("these are several scopes in one", "write each as an element of its own"));
+    }
+    Ok(text)
+}
+
+fn backend_scope(value: &Value) -> Parsed<String> {
+    let scope = scope(value)?;
+    if scope.starts_with("system/") {
+        Ok(scope)
+    } else {
+        Err(Wrong::new("Backend Services acts for no person", "begin each scope with system/"))
+    }
+}
+
+fn owned(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}

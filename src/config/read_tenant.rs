@@ -1,0 +1,252 @@
+//! Reads one practice.
+
+use super::{
+    read_ehr,
+    read_service::{base_url, seconds},
+    reader::Section,
+    secret::Secret,
+    settings::{
+        CarrierSettings, ClinicNumber, KeywordAnswerer, OptOutWording, Policies, Registration, ReminderRule, StopScope,
+        TenantSettings, TextingHours, TwilioSettings,
+    },
+    value::{self, Parsed, Wrong},
+};
+use crate::kernel::PhoneNumber;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use jiff::civil;
+use std::{collections::BTreeSet, sync::Arc};
+use toml::Value;
+use url::Url;
+use zeroize::Zeroizing;
+
+/// Longest clinic name in texts: a reminder with it, a name and a date still fits one segment.
+const TEXT_NAME_LONGEST: usize = 30;
+
+/// What tenants before this one have: tenants do not meet, so no slug, number or key belongs to two of them.
+#[derive(Default)]
+pub(super) struct Taken {
+    slugs: BTreeSet<String>,
+    numbers: BTreeSet<PhoneNumber>,
+    keys: Vec<Secret>,
+}
+
+pub(super) fn tenant(
+    section: &Section<'_, '_>,
+    registrations: &[Option<Arc<Registration>>],
+    taken: &mut Taken,
+) -> Option<TenantSettings> {
+    let slug = section.required("slug", "write the practice's short name for URLs: \"elm-street\"", value::slug);
+    if slug.as_ref().is_some_and(|slug| !taken.slugs.insert(slug.clone())) {
+        section.report("slug", Wrong::new("another tenant has this slug", "give each a slug of its own"));
+    }
+    let name = section.required("name", "write the practice's name", value::name(100));
+    let text_name = section.required(
+        "text_name",
+        "write the name that texts begin with; it must not tell the specialty",
+        value::name(TEXT_NAME_LONGEST),
+    );
+    let zone = section.required("zone", "write the practice's time zone: \"America/New_York\"", value::zone);
+    let languages = section.filled_list("languages", "write [\"en\", \"es\"]", value::language);
+    let phone = section.required("phone", "write the number that patients call: \"+12125550100\"", value::phone);
+    let policies = policies(&section.section("policies"));
+    let texting_hours = texting_hours(&section.section("texting_hours"));
+    let reminders = reminders(section);
+    let poll_interval = section.or("poll_seconds", 120, value::integer(5..=3_600));
+    let session_idle = section.or("session_idle_minutes", 5, value::integer(5..=10));
+    let frame_ancestors =
+        section.filled_list("frame_ancestors", "write the EHR's origin: [\"https://ehr.example.org\"]", value::origin);
+    let key_encryption_keys = key_encryption_keys(section, taken);
+    let ehr = read_ehr::ehr(&section.section("ehr"), registrations);
+    let carrier = carrier(&section.section("carrier"));
+    let numbers = numbers(section, taken);
+    let (policies, texting_hours, reminders) = (policies?, texting_hours?, reminders?);
+    check_hours(section, policies, texting_hours, &reminders);
+    Some(TenantSettings {
+        slug: slug?,
+        name: name?,
+        text_name: text_name?,
+        zone: zone?,
+        languages: languages?,
+        phone: phone?,
+        texting_hours,
+        reminders,
+        poll_interval: seconds(poll_interval?),
+        session_idle: seconds(session_idle? * 60),
+        frame_ancestors: frame_ancestors?,
+        key_encryption_keys: key_encryption_keys?,
+        ehr: ehr?,
+        carrier: carrier?,
+        numbers: numbers?,
+        policies,
+    })
+}
+
+fn texting_hours(section: &Section<'_, '_>) -> Option<TextingHours> {
+    let opens = section.or("opens", civil::time(9, 0, 0, 0), value::time);
+    let closes = section.or("closes", civil::time(20, 0, 0, 0), value::time);
+    let hours = TextingHours { opens: opens?, closes: closes? };
+    if hours.opens >= hours.closes {
+        section.report("closes", Wrong::new("this is not after `opens`", "write a later time of the same day"));
+        return None;
+    }
+    Some(hours)
+}
+
+fn reminders(section: &Section<'_, '_>) -> Option<Vec<ReminderRule>> {
+    let rules: Vec<Option<ReminderRule>> = section
+        .sections("reminders")
+        .iter()
+        .map(|rule| {
+            let days_before =
+                rule.required("days_before", "write how many days before the visit", value::integer(0..=30));
+            let at = rule.required("at", "write when it leaves that day: \"10:00\"", value::time);
+            Some(ReminderRule { days_before: u32::try_from(days_before?).ok()?, at: at? })
+        })
+        .collect();
+    let mut rules: Vec<ReminderRule> = rules.into_iter().collect::<Option<_>>()?;
+    if rules.is_empty() {
+        section.report(
+            "reminders",
+            Wrong::new("no reminder would ever leave", "write [[tenants.reminders]] with days_before and at"),
+        );
+        return None;
+    }
+    rules.sort_by_key(|rule| (std::cmp::Reverse(rule.days_before), rule.at));
+    if rules.windows(2).any(|pair| matches!(pair, [one, other] if one.days_before == other.days_before)) {
+        section.report("reminders", Wrong::new("two reminders leave on one day", "keep one of them"));
+        return None;
+    }
+    Some(rules)
+}
+
+/// The hours against the law's, and the reminders against the hours.
+fn check_hours(section: &Section<'_, '_>, policies: Policies, hours: TextingHours, reminders: &[ReminderRule]) {
+    let (earliest, latest) = (civil::time(8, 0, 0, 0), civil::time(21, 0, 0, 0));
+    if !policies.texts_at_any_hour && (hours.opens < earliest || hours.closes > latest) {
+        section.report(
+            "texting_hours",
+            Wrong::new(
+                "these hours reach outside 08:00 to 21:00 (47 CFR 64.1200(c)(1))",
+                "narrow them, or set policies.texts_at_any_hour = true",
+            ),
+        );
+    }
+    if reminders.iter().any(|rule| rule.at < hours.opens || rule.at >= hours.closes) {
+        section.report(
+            "reminders",
+            Wrong::new("a reminder would leave outside texting_hours", "choose a time within them for each"),
+        );
+    }
+}
+
+fn policies(section: &Section<'_, '_>) -> Option<Policies> {
+    let strict = |key| section.or(key, false, value::boolean);
+    let amounts_in_texts = strict("amounts_in_texts");
+    let first_name_in_texts = strict("first_name_in_texts");
+    let texts_before_verification = strict("texts_before_verification");
+    let confirm_stop = strict("confirm_stop");
+    let clinical_detail_after_acceptance = strict("clinical_detail_after_acceptance");
+    let texts_at_any_hour = strict("texts_at_any_hour");
+    let stop_scope = section.or(
+        "stop_scope",
+        StopScope::Everything,
+        value::one_of(&[("everything", StopScope::Everything), ("category", StopScope::Category)]),
+    );
+    let opt_out_wording = section.or(
+        "opt_out_wording",
+        OptOutWording::EveryText,
+        value::one_of(&[
+            ("every-text", OptOutWording::EveryText),
+            ("first-and-monthly", OptOutWording::FirstAndMonthly),
+        ]),
+    );
+    Some(Policies {
+        amounts_in_texts: amounts_in_texts?,
+        first_name_in_texts: first_name_in_texts?,
+        texts_before_verification: texts_before_verification?,
+        confirm_stop: confirm_stop?,
+        clinical_detail_after_acceptance: clinical_detail_after_acceptance?,
+        texts_at_any_hour: texts_at_any_hour?,
+        stop_scope: stop_scope?,
+        opt_out_wording: opt_out_wording?,
+    })
+}
+
+fn carrier(section: &Section<'_, '_>) -> Option<CarrierSettings> {
+    let provider = section.required("provider", "write \"twilio\"", value::one_of(&[("twilio", ())]));
+    let account_sid = section.required("account_sid", "copy it from Twilio's console: AC and 32 digits", account_sid);
+    let auth_token = section.secret("auth_token", "the account's auth token");
+    let secondary_auth_token = section.optional_secret("secondary_auth_token");
+    let api_base = section.optional("api_base", base_url);
+    provider?;
+    Some(CarrierSettings::Twilio(TwilioSettings {
+        account_sid: account_sid?,
+        auth_token: auth_token?,
+        secondary_auth_token: secondary_auth_token?,
+        api_base: api_base?.or_else(|| Url::parse("https://api.twilio.com/").ok())?,
+    }))
+}
+
+fn account_sid(value: &Value) -> Parsed<String> {
+    let text = value::text(value)?;
+    let digits = text.strip_prefix("AC").filter(|digits| digits.len() == 32);
+    if digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+        Ok(text)
+    } else {
+        Err(Wrong::new("this is no account SID", "write AC and 32 hexadecimal digits, as Twilio's console shows it"))
+    }
+}
+
+fn numbers(section: &Section<'_, '_>, taken: &mut Taken) -> Option<Vec<ClinicNumber>> {
+    let numbers: Vec<Option<ClinicNumber>> = section
+        .sections("numbers")
+        .iter()
+        .map(|entry| {
+            let number = entry.required("number", "write the number that texts come from", value::phone);
+            if number.as_ref().is_some_and(|number| !taken.numbers.insert(number.clone())) {
+                entry.report("number", Wrong::new("this number stands twice", "a number belongs to one tenant, once"));
+            }
+            let answers_keywords = entry.required(
+                "answers_keywords",
+                "write \"carrier\" (Twilio's default) or \"chartwire\"",
+                value::one_of(&[("carrier", KeywordAnswerer::Carrier), ("chartwire", KeywordAnswerer::Chartwire)]),
+            );
+            Some(ClinicNumber { number: number?, answers_keywords: answers_keywords? })
+        })
+        .collect();
+    if numbers.is_empty() {
+        section.report(
+            "numbers",
+            Wrong::new("there is no number to text from", "write [[tenants.numbers]] with number and answers_keywords"),
+        );
+        return None;
+    }
+    numbers.into_iter().collect()
+}
+
+fn key_encryption_keys(section: &Section<'_, '_>, taken: &mut Taken) -> Option<Vec<Secret>> {
+    let fix = "make one with `chartwire keys generate` and refer to it: [{ file = \"path\" }]";
+    let keys = section.secrets("key_encryption_keys", fix, key_encryption_key)?;
+    for (index, key) in keys.iter().enumerate() {
+        if taken.keys.iter().any(|other| other.reveal() == key.reveal()) {
+            section.report(
+                &format!("key_encryption_keys[{index}]"),
+                Wrong::new("this key stands twice", "make one for each tenant with `chartwire keys generate`"),
+            );
+        }
+        taken.keys.push(key.clone());
+    }
+    Some(keys)
+}
+
+fn key_encryption_key(secret: &Secret) -> Parsed<()> {
+    let bytes = STANDARD.decode(secret.reveal()).map(Zeroizing::new);
+    if bytes.is_ok_and(|bytes| bytes.len() == 32 && bytes.iter().any(|byte| Some(byte) != bytes.first())) {
+        Ok(())
+    } else {
+        Err(Wrong::new(
+            "this is no key-encryption key (base64 of 32 random bytes)",
+            "make one with `chartwire keys generate`",
+        ))
+    }
+}
