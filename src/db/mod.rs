@@ -9,15 +9,19 @@ mod command;
 mod connection;
 mod error;
 mod event;
+mod key_store;
 mod postgres;
 mod query;
+mod sealed_rows;
 mod sqlite;
 mod tx;
 
 pub use command::{BatchCommand, Command};
 pub use error::DbError;
 pub use event::{Event, Topic};
+pub use key_store::DbKeyStore;
 pub use query::{Column, Query, Row, Value, sql, sql_built};
+pub use sealed_rows::DbSealedRows;
 pub use tx::Tx;
 
 use command::{Answer, Erased, Pending};
