@@ -11,6 +11,8 @@ pub mod id;
 pub mod language;
 pub mod phi;
 pub mod phone;
+pub mod phrase;
+pub mod words;
 
 pub use calendar::local_instant;
 pub use clock::{Clock, ManualClock, SystemClock};
