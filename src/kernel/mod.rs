@@ -12,6 +12,8 @@ pub mod language;
 pub mod party;
 pub mod phi;
 pub mod phone;
+pub mod phrase;
+pub mod words;
 
 pub use calendar::local_instant;
 pub use clock::{Clock, ManualClock, SystemClock};
