@@ -1,1 +1,40 @@
-//! The access room.
+//! Who may see and do what: roles, the permission matrix, staff, sessions, launches under way, drafts.
+//!
+//! Owns the tables `staff_user`, `session`, `launch_state` and `draft`. `smart` ends a launch here
+//! ([`StaffDirectory::refresh`], [`Sessions::start`]), `http` asks here before every page ([`Sessions::authenticate`]),
+//! and whoever shows or routes a text asks the matrix ([`may_read`], [`may_reply`], [`may_serve`]).
+//!
+//! What always holds:
+//! - What the matrix does not grant is denied; no role, no data (law 7).
+//! - A cookie's value is never stored, only its SHA-256; a name, a draft and a launch's state are stored sealed.
+//! - A role that was lost in the EHR is lost in every session at its next request.
+//! - Whatever starts or ends a session is journaled in the same transaction ([`Journal`]).
+
+mod draft;
+mod error;
+mod journal;
+mod launch;
+mod matrix;
+mod role;
+mod session;
+mod session_store;
+mod staff;
+mod token;
+
+pub use draft::{Draft, Drafts};
+pub use error::{AccessError, SessionRefusal};
+pub use journal::{AccessEvent, Journal, JournalEntry, NoJournal};
+pub use launch::{LaunchStates, PendingLaunch};
+pub use matrix::{
+    Area, Permission, Scope, Team, may_read, may_read_by_reason, may_reply, may_serve, may_use, narrowest, readers,
+};
+pub use role::{Role, Roles};
+pub use session::{
+    ABSOLUTE_END, ActiveSession, Activity, IdleTimeout, IdleTimeouts, NewSession, Sessions, StartedSession, TOUCH_EVERY,
+};
+pub use session_store::{Ending, Session};
+pub use staff::{NewStaffMember, StaffDirectory, StaffMember};
+pub use token::SessionToken;
+
+#[cfg(test)]
+mod tests;
