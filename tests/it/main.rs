@@ -1,0 +1,12 @@
+//! The flows of the service, from outside: one binary, so that it links once and starts one PostgreSQL server.
+//!
+//! The modules are marked as tests for the lints' sake: in tests, and only there, a failure may panic.
+
+#[cfg(test)]
+mod database;
+#[cfg(test)]
+mod databases;
+#[cfg(test)]
+mod postgres;
+#[cfg(test)]
+mod rooms;
