@@ -71,7 +71,13 @@ async fn write_text(
         body,
         media_urls: writing.media_urls,
     };
-    let sid = inbound::receive(&exchange, text).await.map_err(IntoResponse::into_response)?;
+    // A text that was written goes on its way even where who wrote it does not wait.
+    let receiving = exchange.tasks.spawn({
+        let exchange = Arc::clone(&exchange);
+        async move { inbound::receive(&exchange, text).await }
+    });
+    let received = receiving.await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())?;
+    let sid = received.map_err(IntoResponse::into_response)?;
     Ok((StatusCode::CREATED, Json(json!({ "sid": sid }))).into_response())
 }
 

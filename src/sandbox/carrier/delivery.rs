@@ -13,7 +13,7 @@ use super::{
     webhook::{self, Call, Encoding},
 };
 use jiff::{Timestamp, tz::TimeZone};
-use std::{sync::Arc, time::Duration};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 /// How often a scheduled or held message looks at the clock, which may be one that does not tick.
 const CLOCK_POLL: Duration = Duration::from_millis(100);
@@ -74,7 +74,7 @@ impl Journey {
     async fn stages(&mut self) -> Option<End> {
         if self.status()? != Status::Queued {
             self.exchange.pace().await;
-            if let Some(end) = self.choose_sender()? {
+            if let ControlFlow::Break(end) = self.choose_sender()? {
                 return Some(end);
             }
             self.callbacks.post(&self.exchange, &self.sid).await;
@@ -98,8 +98,9 @@ impl Journey {
         self.exchange.read(|books| books.message(&self.sid).map(|message| message.status))
     }
 
-    /// A messaging service picks the sender now, and learns only now that the recipient has stopped it.
-    fn choose_sender(&self) -> Option<Option<End>> {
+    /// A messaging service picks the sender now, and learns only now that the recipient has stopped it; `None` when
+    /// the message was called off.
+    fn choose_sender(&self) -> Option<ControlFlow<End>> {
         let now = self.exchange.now();
         let pool = self.exchange.numbers.iter().find(|number| number.answers_keywords).map(|number| &number.number);
         self.exchange.write(|books| {
@@ -110,7 +111,7 @@ impl Journey {
             message.from = Some(sender);
             message.status = Status::Queued;
             message.updated = now;
-            Some(stopped.then_some(End::Failed(21610)))
+            Some(if stopped { ControlFlow::Break(End::Failed(21610)) } else { ControlFlow::Continue(()) })
         })
     }
 

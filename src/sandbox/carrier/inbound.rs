@@ -43,9 +43,8 @@ pub(super) async fn receive(exchange: &Arc<Exchange>, text: Handwriting) -> Resu
     exchange.write(|books| books.enter(message.clone()));
     let keyword = if number.answers_keywords { obey(exchange, number, &message) } else { None };
     let parameters = parameters(exchange, &message, &text.body, keyword);
-    match call_webhooks(exchange, number, &sid, parameters).await {
-        Some(replies) => replies.into_iter().for_each(|reply| answer(exchange, number, &message, reply)),
-        None => tracing::debug!("an incoming text's webhook was not answered"),
+    for reply in call_webhooks(exchange, number, &sid, parameters).await {
+        answer(exchange, number, &message, reply);
     }
     Ok(sid)
 }
@@ -131,13 +130,13 @@ fn parameters(exchange: &Exchange, message: &Message, body: &[u8], keyword: Opti
     fields
 }
 
-/// Calls the number's webhook and, where that fails, its fallback; `None` when nothing usable was answered.
+/// Calls the number's webhook and, where that fails, its fallback; what neither answers usably is nothing.
 async fn call_webhooks(
     exchange: &Exchange,
     number: &CarrierNumber,
     sid: &str,
     mut parameters: Vec<Parameter>,
-) -> Option<Vec<Reply>> {
+) -> Vec<Reply> {
     let token = exchange.instruments.new_id::<Handwriting>().to_string();
     let targets = [Some(&number.inbound_webhook), number.fallback_webhook.as_ref()];
     for target in targets.into_iter().flatten() {
@@ -146,10 +145,11 @@ async fn call_webhooks(
             if exchange.faults.is_set(FaultKind::AllDown) || exchange.faults.strikes(FaultKind::WebhooksRefused) {
                 Err(Silence::NoAnswer)
             } else {
-                exchange.closing.run_until_cancelled(webhook::post(exchange, &call)).await?
+                let posted = exchange.closing.run_until_cancelled(webhook::post(exchange, &call)).await;
+                posted.unwrap_or(Err(Silence::NoAnswer))
             };
         let code = match understood(outcome) {
-            Ok(replies) => return Some(replies),
+            Ok(replies) => return replies,
             Err(code) => code,
         };
         exchange.write(|books| books.complain(code, sid, exchange.now()));
@@ -158,7 +158,7 @@ async fn call_webhooks(
             parameters.push(("ErrorUrl".to_owned(), target.as_str().as_bytes().to_vec()));
         }
     }
-    None
+    Vec::new()
 }
 
 fn understood(outcome: Result<Answer, Silence>) -> Result<Vec<Reply>, u32> {

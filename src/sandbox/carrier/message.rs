@@ -19,11 +19,11 @@ pub enum Direction {
     Inbound,
     /// Sent through the REST API.
     OutboundApi,
-    /// Sent as the answer to an incoming text: TwiML, or the carrier's own keyword confirmation.
+    /// Sent as the answer to an incoming text: by its webhook, or the carrier's own keyword confirmation.
     OutboundReply,
 }
 
-/// How far a message has come (the vendor's `message_enum_status`, without those of other channels).
+/// How far a message has come (`message_enum_status`, without those of other channels).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {

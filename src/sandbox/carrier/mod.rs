@@ -150,6 +150,15 @@ impl RunningCarrier {
         self.exchange.settled().await;
     }
 
+    /// Waits until the messages on the books fulfil `condition`, however long that takes.
+    pub async fn wait_for(&self, condition: impl Fn(&[SimulatedText]) -> bool) {
+        let mut changes = self.exchange.changes();
+        while !condition(&self.messages()) {
+            // The sender lives as long as this borrow, so waiting cannot fail.
+            let _ = changes.changed().await;
+        }
+    }
+
     /// Stops answering and abandons what is under way.
     pub async fn shutdown(self) {
         self.exchange.closing.cancel();

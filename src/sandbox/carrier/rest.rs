@@ -45,16 +45,23 @@ pub(super) fn routes(exchange: &Arc<Exchange>) -> Router<Arc<Exchange>> {
 async fn misbehave(
     State(exchange): Shared,
     ConnectInfo(wire): ConnectInfo<Wire>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response {
-    let is_send = request.method() == Method::POST && request.uri().path().ends_with("/Messages.json");
-    let class = Some(if is_send { Requests::Sends } else { Requests::Reads });
-    let faults = &exchange.faults;
-    if faults.is_set(FaultKind::AllDown) {
+    if exchange.faults.is_set(FaultKind::AllDown) {
         wire.cut();
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
+    // A request that has arrived is worked on even where its client does not wait for the answer.
+    let (tasks, closing) = (exchange.tasks.clone(), exchange.closing.clone());
+    let work = tasks.spawn(async move { closing.run_until_cancelled(respond(&exchange, wire, request, next)).await });
+    work.await.ok().flatten().unwrap_or_else(|| Refusal::internal().into_response())
+}
+
+async fn respond(exchange: &Exchange, wire: Wire, mut request: Request, next: Next) -> Response {
+    let is_send = request.method() == Method::POST && request.uri().path().ends_with("/Messages.json");
+    let class = Some(if is_send { Requests::Sends } else { Requests::Reads });
+    let faults = &exchange.faults;
     let delay = |kind| if let FaultKind::Delay { millis } = kind { Some(millis) } else { None };
     if let Some(millis) = faults.strike(class, delay) {
         tokio::time::sleep(Duration::from_millis(millis)).await;

@@ -1,6 +1,6 @@
 //! `POST Messages.json`: every documented parameter checked, the message entered and sent on its way.
 //!
-//! Source: the vendor's OpenAPI document (`CreateMessage`), its error dictionary, and its magic test numbers.
+//! Source: the vendor's `OpenAPI` document (`CreateMessage`), its error dictionary, and its magic test numbers.
 
 use super::{
     delivery,

@@ -1,7 +1,7 @@
-//! What a webhook answers: TwiML, the vendor's XML, or plain text.
+//! What a webhook answers: `TwiML`, the vendor's XML, or plain text.
 //!
-//! Pure. Only the messaging verbs matter here. Source: Twilio, "TwiML for Programmable Messaging": XML types are run
-//! as TwiML, `text/plain` is texted to the sender as it stands, an empty answer means nothing is to be said.
+//! Pure. Only the messaging verbs matter here. Source: Twilio, "`TwiML` for Programmable Messaging": XML types are run
+//! as `TwiML`, `text/plain` is texted to the sender as it stands, an empty answer means nothing is to be said.
 
 use quick_xml::{
     Reader, XmlVersion,
@@ -33,7 +33,7 @@ pub(super) fn read(content_type: &str, body: &[u8]) -> Result<Vec<Reply>, u32> {
     }
 }
 
-/// The code of a document that is not well-formed or not TwiML.
+/// The code of a document that is not well-formed or not `TwiML`.
 const NOT_TWIML: u32 = 12100;
 
 fn document(text: &str) -> Result<Vec<Reply>, u32> {
