@@ -55,6 +55,7 @@ fn incoming(exchange: &Exchange, text: &Handwriting, number: &CarrierNumber) -> 
     let body = String::from_utf8_lossy(&text.body).into_owned();
     Message {
         sequence: 0,
+        deleted: false,
         sid: exchange.sid(if text.media_urls.is_empty() { "SM" } else { "MM" }),
         direction: Direction::Inbound,
         from: Some(text.from.clone()),
@@ -192,6 +193,7 @@ fn send(exchange: &Arc<Exchange>, number: &CarrierNumber, to: PhoneNumber, reply
     let sid = exchange.sid(if reply.media.is_empty() { "SM" } else { "MM" });
     let message = Message {
         sequence: 0,
+        deleted: false,
         sid: sid.clone(),
         direction: Direction::OutboundReply,
         from: Some(number.number.clone()),

@@ -46,27 +46,21 @@ impl Ledger {
         self.messages.insert(message.sequence, message);
     }
 
+    /// A message that was not deleted.
     pub(super) fn message(&self, sid: &str) -> Option<&Message> {
-        self.messages.get(self.by_sid.get(sid)?)
+        self.messages.get(self.by_sid.get(sid)?).filter(|message| !message.deleted)
     }
 
     pub(super) fn message_mut(&mut self, sid: &str) -> Option<&mut Message> {
-        self.messages.get_mut(self.by_sid.get(sid)?)
+        self.messages.get_mut(self.by_sid.get(sid)?).filter(|message| !message.deleted)
     }
 
-    /// Removes a message; the handset forgets it too.
-    pub(super) fn remove(&mut self, sid: &str) {
-        if let Some(sequence) = self.by_sid.remove(sid) {
-            self.messages.remove(&sequence);
-        }
-    }
-
-    /// Every message, newest first.
+    /// Every message that was not deleted, newest first.
     pub(super) fn newest_first(&self) -> impl Iterator<Item = &Message> {
-        self.messages.values().rev()
+        self.messages.values().rev().filter(|message| !message.deleted)
     }
 
-    /// Every message as the sandbox shows it, oldest first.
+    /// Every message as the sandbox shows it, deleted ones too, oldest first.
     pub(super) fn all(&self) -> Vec<SimulatedText> {
         self.messages.values().map(Message::simulated).collect()
     }

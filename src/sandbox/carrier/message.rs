@@ -131,6 +131,8 @@ pub(super) struct Message {
     /// `ContentRetention=discard`: the body is emptied when the message is final.
     pub(super) discard_body: bool,
     pub(super) segments: u32,
+    /// Deleted through the API; the handset keeps it.
+    pub(super) deleted: bool,
 }
 
 impl Message {

@@ -173,12 +173,15 @@ async fn remove(
     Path((_, file)): Path<(String, String)>,
     uri: OriginalUri,
 ) -> Result<StatusCode, Refusal> {
-    let message = named(&exchange, &file, &uri)?;
-    if !message.status.is_final() {
-        return Err(Refusal::not_complete());
-    }
-    exchange.write(|books| books.remove(&message.sid));
-    Ok(StatusCode::NO_CONTENT)
+    let sid = named(&exchange, &file, &uri)?.sid;
+    exchange.write(|books| match books.message_mut(&sid) {
+        Some(message) if message.status.is_final() => {
+            message.deleted = true;
+            Ok(StatusCode::NO_CONTENT)
+        }
+        Some(_) => Err(Refusal::not_complete()),
+        None => Err(Refusal::not_found(uri.path())),
+    })
 }
 
 async fn list_media(

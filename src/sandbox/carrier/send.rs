@@ -77,6 +77,7 @@ pub(super) fn create(exchange: &Arc<Exchange>, form: &Form) -> Result<Message, R
     let is_mms = !media.is_empty() || form.is_true("SendAsMms");
     let message = Message {
         sequence: 0,
+        deleted: false,
         sid: exchange.sid(if is_mms { "MM" } else { "SM" }),
         direction: Direction::OutboundApi,
         to,

@@ -167,6 +167,7 @@ if (chosen.length === 0) grid.append(element("p", "", only ? "No phone has this 
 search.addEventListener("input", filter);
 active.addEventListener("change", filter);
 document.getElementById("find").addEventListener("submit", (event) => event.preventDefault());
+await changed();
 const events = new EventSource("/phones/events");
 events.addEventListener("changed", changed);
 events.addEventListener("open", () => connection(true));

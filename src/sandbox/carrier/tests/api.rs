@@ -197,6 +197,8 @@ async fn a_body_is_redacted_and_a_message_deleted_only_when_final() {
     assert_eq!(bench.carrier.sent_to(ANA)[0].body, "secret", "the handset keeps what it has");
     assert_eq!(bench.api(Method::DELETE, &path).send().await.unwrap().status(), 204);
     assert_eq!(bench.api(Method::GET, &path).send().await.unwrap().status(), 404);
+    assert_eq!(bench.get("Messages.json").await["messages"], json!([]));
+    assert_eq!(bench.carrier.sent_to(ANA).len(), 1);
     assert_eq!(bench.carrier.accepted_count(None), 1);
 }
 
