@@ -1,1 +1,2 @@
 //! The sandbox room.
+pub mod carrier;
