@@ -174,13 +174,11 @@ impl Misbehaviour {
     }
 
     /// `router` with these faults laid over it.
-    #[must_use]
     pub fn over(&self, router: Router) -> Router {
         router.layer(middleware::from_fn_with_state(self.clone(), misbehave))
     }
 
     /// `GET`, `POST` and `DELETE /sandbox/misbehave`: the rules in force, more rules, no rules.
-    #[must_use]
     pub fn control_routes(&self) -> Router {
         let list = async |State(held): State<Self>| Json(FaultOrder { rules: held.rules(), seed: None });
         let order = async |State(held): State<Self>, Json(order): Json<FaultOrder>| {

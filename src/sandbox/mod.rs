@@ -10,6 +10,8 @@ pub mod ehr;
 pub mod fhir_server;
 pub mod misbehaviour;
 mod pages;
+#[cfg(test)]
+mod rehearsal;
 pub mod server;
 
 pub use authorization::{LaunchContext, RegisteredClient};

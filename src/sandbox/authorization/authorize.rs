@@ -35,8 +35,8 @@ type Parameters = BTreeMap<String, String>;
 {% for person in patients %}<option value="{{ person.id }}">{{ person.label }}</option>{% endfor %}
 </select>
 <details><summary>What it may do</summary><p class="scopes">{{ scopes }}</p></details>
-<p class="actions"><button type="submit" name="decision" value="allow">Continue</button>
-<button type="submit" name="decision" value="deny" class="quiet">Refuse</button></p>
+<p class="actions"><button type="submit" name="choice" value="allow">Continue</button>
+<button type="submit" name="choice" value="deny" class="quiet">Refuse</button></p>
 </form></main></body></html>"#
 )]
 struct PickerPage<'a> {
@@ -64,7 +64,7 @@ enum Refusal {
     /// The client or its redirect URI is not to be trusted: the person is told, nobody is redirected.
     Shown(&'static str),
     /// The client is told (RFC 6749 section 4.1.2.1).
-    Sent { redirect_uri: Url, state: String, error: &'static str, description: &'static str },
+    Sent { redirect_uri: Box<Url>, state: String, error: &'static str, description: &'static str },
 }
 
 impl IntoResponse for Refusal {
@@ -73,7 +73,7 @@ impl IntoResponse for Refusal {
             Self::Shown(reason) => page(StatusCode::BAD_REQUEST, &RefusalPage { reason }),
             Self::Sent { redirect_uri, state, error, description } => {
                 let pairs = [("error", error), ("error_description", description), ("state", &state)];
-                send_back(redirect_uri, &pairs)
+                send_back(*redirect_uri, &pairs)
             }
         }
     }
@@ -108,7 +108,7 @@ pub(super) struct Decision {
     request: String,
     practitioner: String,
     patient: String,
-    decision: String,
+    choice: String,
 }
 
 /// The picker's answer.
@@ -119,7 +119,7 @@ pub(super) async fn decide(State(server): State<Arc<Authorization>>, Form(decisi
     let known = |choices: &[Choice], id: &str| choices.iter().any(|choice| choice.id == id);
     let are_known = known(&server.directory.practitioners, &decision.practitioner)
         && known(&server.directory.patients, &decision.patient);
-    if decision.decision == "allow" && are_known {
+    if decision.choice == "allow" && are_known {
         let context = LaunchContext {
             practitioner: decision.practitioner,
             patient: decision.patient,
@@ -130,6 +130,7 @@ pub(super) async fn decide(State(server): State<Arc<Authorization>>, Form(decisi
     }
     let Ok(redirect_uri) = Url::parse(&request.redirect_uri) else { return StatusCode::BAD_REQUEST.into_response() };
     let description = "the person refused";
+    let redirect_uri = Box::new(redirect_uri);
     Refusal::Sent { redirect_uri, state: request.state, error: "access_denied", description }.into_response()
 }
 
@@ -173,7 +174,7 @@ impl Authorization {
             .find(|uri| uri.as_str() == get("redirect_uri"))
             .ok_or(Refusal::Shown("The application asked to be sent to an address that is not registered."))?;
         let refuse = |error, description| Refusal::Sent {
-            redirect_uri: redirect_uri.clone(),
+            redirect_uri: Box::new(redirect_uri.clone()),
             state: get("state").to_owned(),
             error,
             description,

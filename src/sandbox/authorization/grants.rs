@@ -42,7 +42,7 @@ impl LaunchContext {
 
 /// An authorization request that was checked.
 #[derive(Debug, Clone)]
-pub struct CheckedRequest {
+pub(super) struct CheckedRequest {
     /// The client.
     pub client_id: String,
     /// Where the answer goes.
@@ -59,7 +59,7 @@ pub struct CheckedRequest {
 
 /// What a person (or a launch) has authorized.
 #[derive(Debug, Clone)]
-pub struct Grant {
+pub(super) struct Grant {
     /// The request.
     pub request: CheckedRequest,
     /// Who and about whom.
@@ -80,7 +80,7 @@ struct Held {
 }
 
 /// The authorization server's memory. Values that have expired are as if they had never been.
-pub struct Grants {
+pub(super) struct Grants {
     held: Mutex<Held>,
     clock: Arc<dyn Clock>,
     instruments: Instruments,
@@ -89,7 +89,7 @@ pub struct Grants {
 impl Grants {
     /// An empty memory. `clock` is real time, as for all of the protocol.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>, instruments: Instruments) -> Self {
+    pub(super) fn new(clock: Arc<dyn Clock>, instruments: Instruments) -> Self {
         Self { held: Mutex::default(), clock, instruments }
     }
 
@@ -107,7 +107,7 @@ impl Grants {
 
     /// A launch value for this context. It may be used again until it expires, as a reloaded page does.
     #[must_use]
-    pub fn new_launch(&self, context: LaunchContext) -> String {
+    pub(super) fn new_launch(&self, context: LaunchContext) -> String {
         let launch = self.instruments.token(24);
         self.with(|held, now| held.launches.insert(launch.clone(), (now + LAUNCH_SECONDS, context)));
         launch
@@ -115,13 +115,13 @@ impl Grants {
 
     /// The context of a launch value.
     #[must_use]
-    pub fn launch(&self, launch: &str) -> Option<LaunchContext> {
+    pub(super) fn launch(&self, launch: &str) -> Option<LaunchContext> {
         self.with(|held, _| held.launches.get(launch).map(|(_, context)| context.clone()))
     }
 
     /// Keeps a request until a person has chosen; the key goes into the form.
     #[must_use]
-    pub fn await_decision(&self, request: CheckedRequest) -> String {
+    pub(super) fn await_decision(&self, request: CheckedRequest) -> String {
         let key = self.instruments.token(24);
         self.with(|held, now| held.undecided.insert(key.clone(), (now + DECISION_SECONDS, request)));
         key
@@ -129,13 +129,13 @@ impl Grants {
 
     /// Takes the request that a person has decided on.
     #[must_use]
-    pub fn take_decided(&self, key: &str) -> Option<CheckedRequest> {
+    pub(super) fn take_decided(&self, key: &str) -> Option<CheckedRequest> {
         self.with(|held, _| held.undecided.remove(key).map(|(_, request)| request))
     }
 
     /// An authorization code for what was authorized.
     #[must_use]
-    pub fn new_code(&self, request: CheckedRequest, context: LaunchContext) -> String {
+    pub(super) fn new_code(&self, request: CheckedRequest, context: LaunchContext) -> String {
         let (code, family) = (self.instruments.token(32), self.instruments.token(16));
         let grant = Grant { request, context, family };
         self.with(|held, now| held.codes.insert(code.clone(), (now + CODE_SECONDS, grant)));
@@ -144,13 +144,13 @@ impl Grants {
 
     /// Takes the grant of a code: a second exchange finds nothing.
     #[must_use]
-    pub fn take_code(&self, code: &str) -> Option<Grant> {
+    pub(super) fn take_code(&self, code: &str) -> Option<Grant> {
         self.with(|held, _| held.codes.remove(code).map(|(_, grant)| grant))
     }
 
     /// A refresh token for the grant.
     #[must_use]
-    pub fn new_refresh(&self, grant: Grant) -> String {
+    pub(super) fn new_refresh(&self, grant: Grant) -> String {
         let token = self.instruments.token(32);
         self.with(|held, now| held.refresh.insert(token.clone(), (now + REFRESH_SECONDS, grant)));
         token
@@ -159,7 +159,7 @@ impl Grants {
     /// Takes the grant of a refresh token. One that was used before ends its whole family: one of its two users has
     /// stolen it.
     #[must_use]
-    pub fn take_refresh(&self, token: &str) -> Option<Grant> {
+    pub(super) fn take_refresh(&self, token: &str) -> Option<Grant> {
         self.with(|held, _| {
             if let Some((_, family)) = held.used_refresh.get(token) {
                 held.ended_families.insert(family.clone());
@@ -172,7 +172,7 @@ impl Grants {
     }
 
     /// Gives back a refresh token whose request was refused for another reason.
-    pub fn restore_refresh(&self, token: &str, grant: Grant) {
+    pub(super) fn restore_refresh(&self, token: &str, grant: Grant) {
         self.with(|held, now| {
             held.used_refresh.remove(token);
             held.refresh.insert(token.to_owned(), (now + REFRESH_SECONDS, grant));
@@ -180,13 +180,13 @@ impl Grants {
     }
 
     /// Ends a refresh token.
-    pub fn revoke_refresh(&self, token: &str) {
+    pub(super) fn revoke_refresh(&self, token: &str) {
         self.with(|held, _| held.refresh.remove(token));
     }
 
     /// Records a client assertion's `jti` until the assertion expires; false where it was used before.
     #[must_use]
-    pub fn first_use(&self, client_id: &str, jti: &str, expires: i64) -> bool {
+    pub(super) fn first_use(&self, client_id: &str, jti: &str, expires: i64) -> bool {
         self.with(|held, _| held.used_assertions.insert((client_id.to_owned(), jti.to_owned()), expires).is_none())
     }
 }

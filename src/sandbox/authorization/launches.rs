@@ -10,7 +10,7 @@ use url::Url;
 
 /// The body of `POST /sandbox/launches`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct LaunchOrder {
+pub(super) struct LaunchOrder {
     /// Who launches, and about whom.
     #[serde(flatten)]
     pub context: LaunchContext,
@@ -45,7 +45,7 @@ impl Authorization {
             Some(id) => self.client(id)?,
             None => self.launchable()?,
         };
-        let mut launch_url = client.launch_url().map(Url::clone)?;
+        let mut launch_url = client.launch_url().cloned()?;
         let launch = self.grants.new_launch(context);
         launch_url.query_pairs_mut().append_pair("iss", &self.fhir_base).append_pair("launch", &launch);
         Some(Launch { launch, launch_url })

@@ -61,7 +61,7 @@ impl Authorization {
             return Err(OAuthError::InvalidGrant("the code_verifier does not answer the code_challenge"));
         }
         let scopes = grant.request.scopes.clone();
-        self.launch_answer(grant, &scopes)
+        self.launch_answer(&grant, &scopes)
     }
 
     async fn exchange_refresh(&self, form: &Form) -> Result<Value, OAuthError> {
@@ -86,7 +86,7 @@ impl Authorization {
                 covered
             }
         };
-        self.launch_answer(grant, &scopes)
+        self.launch_answer(&grant, &scopes)
     }
 
     async fn backend_token(&self, form: &Form) -> Result<Value, OAuthError> {
@@ -120,8 +120,8 @@ impl Authorization {
     }
 
     /// The answer after a launch: the token, its context, and what the scopes ask for beside it.
-    fn launch_answer(&self, grant: Grant, scopes: &ScopeSet) -> Result<Value, OAuthError> {
-        let Grant { request, context, .. } = &grant;
+    fn launch_answer(&self, grant: &Grant, scopes: &ScopeSet) -> Result<Value, OAuthError> {
+        let Grant { request, context, .. } = grant;
         let person = context.person();
         let fhir_user = format!("{}/{person}", self.fhir_base);
         let bearer = Bearer {

@@ -1,8 +1,8 @@
 //! Who has a visit when.
 
 use super::calendar::{DAYS, SERVICES, SLOT_MINUTES, doctors, service_type, slot_id, slot_times};
-use super::patients::patients;
-use super::staff::colleagues;
+use super::patients::{Person, patients};
+use super::staff::{Colleague, colleagues};
 use super::{Day, SYSTEM, persona};
 use crate::kernel::{SeededEntropy, entropy};
 use serde_json::{Value, json};
@@ -26,8 +26,11 @@ pub(super) struct Visit {
     outcome: &'static str,
 }
 
-/// The visits of those who are called by name, as (appointment, patient, doctor, days from today, time).
-const NAMED: [(&str, &str, &str, i64, (i8, i8)); 15] = [
+/// Appointment, patient, doctor, days from today, time.
+type Named = (&'static str, &'static str, &'static str, i64, (i8, i8));
+
+/// The visits of those who are called by name.
+const NAMED: [Named; 15] = [
     ("appointment-ana-lopez", persona::ANA_LOPEZ, persona::DR_SMITH, 3, (14, 0)),
     ("appointment-rosa-jimenez", persona::ROSA_JIMENEZ, persona::DR_PATEL, 3, (10, 0)),
     ("appointment-helen-ward-1", persona::HELEN_WARD, persona::DR_SMITH, 3, (9, 0)),
@@ -128,8 +131,8 @@ impl Visit {
         };
         let location = doctor.map_or("location-main", |doctor| doctor.location());
         vec![
-            participant(format!("Patient/{}", self.patient), patient.map(|person| person.name()), patient_answer),
-            participant(format!("Practitioner/{}", self.doctor), doctor.map(|doctor| doctor.name()), "accepted"),
+            participant(format!("Patient/{}", self.patient), patient.map(Person::name), patient_answer),
+            participant(format!("Practitioner/{}", self.doctor), doctor.map(Colleague::name), "accepted"),
             participant(format!("Location/{location}"), None, "accepted"),
         ]
     }

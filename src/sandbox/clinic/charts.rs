@@ -21,7 +21,7 @@ const CONDITIONS: [(&str, &str, &str); 8] = [
 struct Prescription {
     patient: &'static str,
     prescriber: &'static str,
-    /// RxNorm.
+    /// The drug's code in `RxNorm`.
     code: &'static str,
     drug: &'static str,
     directions: &'static str,

@@ -13,13 +13,13 @@ const TAKEN: FhirError = FhirError::Conflict("the slot is taken");
 
 /// Slot statuses that follow from a write, to be set once it is done.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct SlotChanges {
+pub(super) struct SlotChanges {
     changes: Vec<(String, &'static str)>,
 }
 
 impl SlotChanges {
     /// Sets the statuses; a slot that already has its status keeps its version.
-    pub fn apply(&self, shelves: &mut Shelves, now: Timestamp) {
+    pub(super) fn apply(&self, shelves: &mut Shelves, now: Timestamp) {
         for (id, status) in &self.changes {
             let Ok(slot) = shelves.current("Slot", id) else { continue };
             if text_at(slot, "status") != Some(status) {
@@ -38,7 +38,7 @@ impl SlotChanges {
 /// # Errors
 /// [`FhirError::Conflict`] where a slot is not to be had, [`FhirError::Unprocessable`] where the appointment's time
 /// is not that of the slots that it now takes.
-pub fn slot_changes(
+pub(super) fn slot_changes(
     shelves: &Shelves,
     base: &str,
     before: Option<&Value>,

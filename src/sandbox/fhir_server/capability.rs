@@ -1,11 +1,11 @@
-//! The CapabilityStatement: what this server does, from the same table that does it.
+//! The `CapabilityStatement`: what this server does, from the same table that does it.
 
 use super::resource_types::{COMMON, ParameterKind, RESOURCE_TYPES, ResourceType, SearchParameter};
 use serde_json::{Value, json};
 
 /// The statement of the server at `base`, whose authorization endpoints are `authorize` and `token`.
 #[must_use]
-pub fn capability_statement(base: &str, authorize: &str, token: &str, today: &str) -> Value {
+pub(super) fn capability_statement(base: &str, authorize: &str, token: &str, today: &str) -> Value {
     json!({
         "resourceType": "CapabilityStatement",
         "status": "active",

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 /// A range of instants, the end excluded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Period {
+pub(super) struct Period {
     /// The first instant.
     pub start: Timestamp,
     /// The first instant after it.
@@ -20,7 +20,7 @@ pub struct Period {
 
 /// A date search's prefix (<https://hl7.org/fhir/R4/search.html#prefix>).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Prefix {
+pub(super) enum Prefix {
     /// Wholly within.
     Within,
     /// Not wholly within.
@@ -37,7 +37,7 @@ pub enum Prefix {
 
 /// One value of a parameter, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
+pub(super) enum Wanted {
     /// `[system|]code`; an empty system means "none".
     Token {
         /// The system, where one is asked for.
@@ -75,7 +75,7 @@ impl Wanted {
     ///
     /// # Errors
     /// [`FhirError::Invalid`] where the value is not of the kind.
-    pub fn read(kind: ParameterKind, value: &str, base: &str, zone: &TimeZone) -> Result<Self, FhirError> {
+    pub(super) fn read(kind: ParameterKind, value: &str, base: &str, zone: &TimeZone) -> Result<Self, FhirError> {
         match kind {
             ParameterKind::Token => Ok(Self::token(value)),
             ParameterKind::Contact(system) => Ok(Self::Contact { system, digits: digits(value) }),
@@ -120,7 +120,7 @@ impl Wanted {
 
     /// Whether the element answers this value. `zone` reads elements that are dates without a time.
     #[must_use]
-    pub fn answered_by(&self, element: &Value, base: &str, zone: &TimeZone) -> bool {
+    pub(super) fn answered_by(&self, element: &Value, base: &str, zone: &TimeZone) -> bool {
         match self {
             Self::Token { system, code } => token_matches(element, system.as_deref(), code.as_deref()),
             Self::Contact { system, digits: wanted } => {
@@ -179,7 +179,7 @@ fn date_matches(prefix: Prefix, wanted: Period, element: Period) -> bool {
 
 /// The period that an element covers: an instant, a date, or a `Period` open at either end.
 #[must_use]
-pub fn element_period(element: &Value, zone: &TimeZone) -> Option<Period> {
+pub(super) fn element_period(element: &Value, zone: &TimeZone) -> Option<Period> {
     match element {
         Value::String(text) => period_of(text, zone),
         Value::Object(members) => {
@@ -193,7 +193,7 @@ pub fn element_period(element: &Value, zone: &TimeZone) -> Option<Period> {
 
 /// The period that a FHIR date, dateTime or instant means; without a zone, in `zone`.
 #[must_use]
-pub fn period_of(text: &str, zone: &TimeZone) -> Option<Period> {
+pub(super) fn period_of(text: &str, zone: &TimeZone) -> Option<Period> {
     let whole = |start: DateTime, length: Span| -> Option<Period> {
         let end = start.checked_add(length).ok()?;
         let instant = |at: DateTime| Some(zone.to_ambiguous_zoned(at).compatible().ok()?.timestamp());
@@ -225,7 +225,7 @@ fn digits(text: &str) -> String {
 
 /// Lower case without accents, as string search wants it.
 #[must_use]
-pub fn folded(text: &str) -> String {
+pub(super) fn folded(text: &str) -> String {
     use unicode_normalization::UnicodeNormalization as _;
     text.nfd()
         .filter(|letter| !unicode_normalization::char::is_combining_mark(*letter))

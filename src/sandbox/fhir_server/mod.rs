@@ -2,7 +2,7 @@
 //!
 //! Owns the clinic's resources. Its callers are whoever speaks FHIR to it over HTTP with a token of
 //! [`super::authorization`]. What always holds: every answer is FHIR JSON, every error an `OperationOutcome`; a
-//! write is checked and done in one step; what the CapabilityStatement says is what is done.
+//! write is checked and done in one step; what the `CapabilityStatement` says is what is done.
 
 mod booking;
 mod capability;

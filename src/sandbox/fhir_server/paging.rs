@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 const REMEMBERED: usize = 1_000;
 
 /// The whole result of one search, as it stood when it was made.
-pub struct SearchResult {
+pub(super) struct SearchResult {
     /// What was asked.
     pub search: Search,
     /// Everything that matched.
@@ -20,7 +20,7 @@ pub struct SearchResult {
 
 /// A place within a result.
 #[derive(Clone)]
-pub struct Page {
+pub(super) struct Page {
     /// The result.
     pub result: Arc<SearchResult>,
     /// The first entry of the page.
@@ -30,14 +30,14 @@ pub struct Page {
 impl Page {
     /// The matches on this page.
     #[must_use]
-    pub fn matches(&self) -> &[Arc<Value>] {
+    pub(super) fn matches(&self) -> &[Arc<Value>] {
         let end = self.offset.saturating_add(self.result.search.count).min(self.result.matches.len());
         self.result.matches.get(self.offset..end).unwrap_or_default()
     }
 
     /// The page after this one.
     #[must_use]
-    pub fn next(&self) -> Option<Self> {
+    pub(super) fn next(&self) -> Option<Self> {
         let offset = self.offset.saturating_add(self.result.search.count);
         let more = self.result.search.count > 0 && offset < self.result.matches.len();
         more.then(|| Self { result: Arc::clone(&self.result), offset })
@@ -46,11 +46,11 @@ impl Page {
 
 /// The pages that links point to.
 #[derive(Default)]
-pub struct Pages(Mutex<VecDeque<(String, Page)>>);
+pub(super) struct Pages(Mutex<VecDeque<(String, Page)>>);
 
 impl Pages {
     /// Remembers a page under a token.
-    pub fn remember(&self, token: String, page: Page) {
+    pub(super) fn remember(&self, token: String, page: Page) {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if held.len() >= REMEMBERED {
             held.pop_front();
@@ -60,7 +60,7 @@ impl Pages {
 
     /// The page of a token; a link may be followed again.
     #[must_use]
-    pub fn find(&self, token: &str) -> Option<Page> {
+    pub(super) fn find(&self, token: &str) -> Option<Page> {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         held.iter().find(|(name, _)| name == token).map(|(_, page)| page.clone())
     }

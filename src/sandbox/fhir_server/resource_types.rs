@@ -1,6 +1,6 @@
 //! What this server knows of each resource type: search parameters, what is required, its codes.
 //!
-//! One table, read by the search, by the validation and by the CapabilityStatement, so that what is advertised is
+//! One table, read by the search, by the validation and by the `CapabilityStatement`, so that what is advertised is
 //! what is done. Definitions: <https://hl7.org/fhir/R4/searchparameter-registry.html> and each type's page.
 
 /// How a search parameter compares (<https://hl7.org/fhir/R4/search.html#ptypes>).

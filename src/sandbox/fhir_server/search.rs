@@ -42,7 +42,7 @@ struct SortKey {
 
 /// A search that was read and understood.
 #[derive(Debug, Clone)]
-pub struct Search {
+pub(super) struct Search {
     /// The type that is searched.
     pub kind: &'static ResourceType,
     filters: Vec<Filter>,
@@ -54,7 +54,7 @@ pub struct Search {
 
 /// How references and dates without a zone are read.
 #[derive(Debug, Clone)]
-pub struct Frame {
+pub(super) struct Frame {
     /// The server's base URL.
     pub base: String,
     /// The clinic's zone.
@@ -66,7 +66,11 @@ impl Search {
     ///
     /// # Errors
     /// [`FhirError::UnknownParameter`] and [`FhirError::Invalid`].
-    pub fn read(kind: &'static ResourceType, pairs: &[(String, String)], frame: &Frame) -> Result<Self, FhirError> {
+    pub(super) fn read(
+        kind: &'static ResourceType,
+        pairs: &[(String, String)],
+        frame: &Frame,
+    ) -> Result<Self, FhirError> {
         let mut search =
             Self { kind, filters: Vec::new(), sort: Vec::new(), includes: Vec::new(), count: DEFAULT_COUNT };
         for (name, value) in pairs {
@@ -86,7 +90,7 @@ impl Search {
 
     /// What matches, in the order asked for (by id where none is).
     #[must_use]
-    pub fn matches(&self, shelves: &Shelves, frame: &Frame) -> Vec<Arc<Value>> {
+    pub(super) fn matches(&self, shelves: &Shelves, frame: &Frame) -> Vec<Arc<Value>> {
         let mut found: Vec<(&Version, &Arc<Value>)> = shelves
             .all(self.kind.name)
             .filter(|(_, resource)| self.filters.iter().all(|filter| filter.passes(resource, shelves, frame)))
@@ -114,7 +118,7 @@ impl Search {
 
     /// What `_include` adds to these matches, each once.
     #[must_use]
-    pub fn included(&self, matches: &[Arc<Value>], shelves: &Shelves, frame: &Frame) -> Vec<Arc<Value>> {
+    pub(super) fn included(&self, matches: &[Arc<Value>], shelves: &Shelves, frame: &Frame) -> Vec<Arc<Value>> {
         let mut seen = std::collections::BTreeSet::new();
         let mut included = Vec::new();
         for parameter in &self.includes {

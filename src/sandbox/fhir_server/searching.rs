@@ -28,9 +28,9 @@ pub(super) async fn by_query(
     {
         let gone = || FhirError::Invalid("this page is no longer held: search again".into());
         let page = server.pages.find(token).filter(|page| page.result.search.kind.name == caller.kind.name);
-        return Ok(bundle(&server, &caller, &page.ok_or_else(gone)?, own_link));
+        return Ok(bundle(&server, &caller, &page.ok_or_else(gone)?, &own_link));
     }
-    search(&server, &caller, &pairs, own_link)
+    search(&server, &caller, &pairs, &own_link)
 }
 
 pub(super) async fn by_form(
@@ -48,14 +48,14 @@ pub(super) async fn by_form(
     let mut pairs = decoded(&body);
     pairs.extend(decoded(query.unwrap_or_default().as_bytes()));
     // What was posted to stay out of URLs stays out of the answer's link too.
-    search(&server, &caller, &pairs, format!("{}/{kind}/_search", server.base()))
+    search(&server, &caller, &pairs, &format!("{}/{kind}/_search", server.base()))
 }
 
 fn decoded(query: &[u8]) -> Pairs {
     url::form_urlencoded::parse(query).into_owned().collect()
 }
 
-fn search(server: &FhirServer, caller: &Admitted, pairs: &Pairs, own_link: String) -> Result<Response, FhirError> {
+fn search(server: &FhirServer, caller: &Admitted, pairs: &Pairs, own_link: &str) -> Result<Response, FhirError> {
     let search = Search::read(caller.kind, pairs, &server.frame)?;
     let matches = server.store.read(|shelves| search.matches(shelves, &server.frame));
     let matches = matches.into_iter().filter(|resource| caller.reaches(resource)).collect();
@@ -63,7 +63,7 @@ fn search(server: &FhirServer, caller: &Admitted, pairs: &Pairs, own_link: Strin
     Ok(bundle(server, caller, &page, own_link))
 }
 
-fn bundle(server: &FhirServer, caller: &Admitted, page: &Page, own_link: String) -> Response {
+fn bundle(server: &FhirServer, caller: &Admitted, page: &Page, own_link: &str) -> Response {
     // A further page may be asked for by another token than the first.
     let matches: Vec<_> = page.matches().iter().filter(|resource| caller.reaches(resource)).map(Arc::clone).collect();
     let mut included = server.store.read(|shelves| page.result.search.included(&matches, shelves, &server.frame));

@@ -13,7 +13,7 @@ use serde_json::Value;
 /// # Errors
 /// [`FhirError::Invalid`] where it is not a resource of the type, [`FhirError::Unprocessable`] where it breaks a
 /// rule of the type.
-pub fn check(kind: &ResourceType, resource: &Value, shelves: &Shelves, base: &str) -> Result<(), FhirError> {
+pub(super) fn check(kind: &ResourceType, resource: &Value, shelves: &Shelves, base: &str) -> Result<(), FhirError> {
     if resource.get("resourceType").and_then(Value::as_str) != Some(kind.name) {
         return Err(FhirError::Invalid(format!("the body is not a {} resource", kind.name)));
     }
@@ -75,7 +75,7 @@ fn appointment(resource: &Value) -> Result<(), FhirError> {
         return Err(FhirError::Unprocessable("app-3: an Appointment of this status has start and end".into()));
     }
     for time in [start, end].into_iter().flatten() {
-        if !time.as_str().is_some_and(|text| text.parse::<jiff::Timestamp>().is_ok()) {
+        if time.as_str().is_none_or(|text| text.parse::<jiff::Timestamp>().is_err()) {
             return Err(FhirError::Unprocessable("Appointment.start and end are instants with a zone".into()));
         }
     }
@@ -120,7 +120,7 @@ fn references_resolve(resource: &Value, shelves: &Shelves, base: &str) -> Result
 ///
 /// # Errors
 /// [`FhirError::Invalid`] where it is no FHIR id.
-pub fn check_id(id: &str) -> Result<(), FhirError> {
+pub(super) fn check_id(id: &str) -> Result<(), FhirError> {
     is_id(id).then_some(()).ok_or_else(|| FhirError::Invalid("an id is 1 to 64 letters, digits, '-' and '.'".into()))
 }
 

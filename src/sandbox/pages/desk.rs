@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// Why staff could not do what they wanted.
 #[derive(Debug, thiserror::Error)]
-pub enum DeskError {
+pub(crate) enum DeskError {
     /// No answer.
     #[error("the FHIR server does not answer")]
     NoAnswer(#[from] reqwest::Error),
@@ -25,7 +25,7 @@ pub enum DeskError {
 
 /// A FHIR client with the staff's token.
 #[derive(Clone)]
-pub struct Desk {
+pub(crate) struct Desk {
     http: reqwest::Client,
     base: String,
     token: String,
@@ -36,7 +36,7 @@ impl Desk {
     ///
     /// # Errors
     /// [`SandboxError::Client`].
-    pub fn new(base: &str, token: &str) -> Result<Self, SandboxError> {
+    pub(crate) fn new(base: &str, token: &str) -> Result<Self, SandboxError> {
         let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).build()?;
         Ok(Self { http, base: base.to_owned(), token: token.to_owned() })
     }
@@ -50,7 +50,7 @@ impl Desk {
     ///
     /// # Errors
     /// [`SandboxError::Seeding`] where the server refuses it.
-    pub async fn put(&self, resource: &Value) -> Result<(), SandboxError> {
+    pub(crate) async fn put(&self, resource: &Value) -> Result<(), SandboxError> {
         let name = |member: &str| text_at(resource, member).unwrap_or_default();
         let reference = format!("{}/{}", name("resourceType"), name("id"));
         let sent = self
@@ -72,7 +72,7 @@ impl Desk {
     ///
     /// # Errors
     /// [`DeskError`].
-    pub async fn read(&self, reference: &str) -> Result<Value, DeskError> {
+    pub(crate) async fn read(&self, reference: &str) -> Result<Value, DeskError> {
         Ok(succeeded(self.request(Method::GET, reference).send().await?)?.json().await?)
     }
 
@@ -80,12 +80,12 @@ impl Desk {
     ///
     /// # Errors
     /// [`DeskError`].
-    pub async fn search(&self, kind: &str, query: &[(&str, &str)]) -> Result<Vec<Value>, DeskError> {
+    pub(crate) async fn search(&self, kind: &str, query: &[(&str, &str)]) -> Result<Vec<Value>, DeskError> {
         let mut request = self.request(Method::GET, kind).query(query);
         let mut found = Vec::new();
         for _page in 0..20 {
             let bundle: Value = succeeded(request.send().await?)?.json().await?;
-            found.extend(at_path(&bundle, "entry.resource").into_iter().map(Value::clone));
+            found.extend(at_path(&bundle, "entry.resource").into_iter().cloned());
             let links = at_path(&bundle, "link");
             let next = links.into_iter().find(|link| text_at(link, "relation") == Some("next"));
             let Some(next) = next.and_then(|link| text_at(link, "url")) else { break };
@@ -110,7 +110,7 @@ impl Desk {
     ///
     /// # Errors
     /// [`DeskError`].
-    pub async fn move_appointment(&self, id: &str, slot_id: &str) -> Result<(), DeskError> {
+    pub(crate) async fn move_appointment(&self, id: &str, slot_id: &str) -> Result<(), DeskError> {
         let appointment = self.read(&format!("Appointment/{id}")).await?;
         let slot = self.read(&format!("Slot/{slot_id}")).await?;
         let mut participants: Vec<Value> = at_path(&appointment, "participant")
@@ -138,7 +138,7 @@ impl Desk {
     ///
     /// # Errors
     /// [`DeskError`].
-    pub async fn cancel_appointment(&self, id: &str) -> Result<(), DeskError> {
+    pub(crate) async fn cancel_appointment(&self, id: &str) -> Result<(), DeskError> {
         let appointment = self.read(&format!("Appointment/{id}")).await?;
         let reason = json!({"coding": [{
             "system": "http://terminology.hl7.org/CodeSystem/appointment-cancellation-reason", "code": "prov",
@@ -158,7 +158,7 @@ impl Desk {
     ///
     /// # Errors
     /// [`DeskError`].
-    pub async fn book_appointment(&self, patient: &str, slot_id: &str) -> Result<(), DeskError> {
+    pub(crate) async fn book_appointment(&self, patient: &str, slot_id: &str) -> Result<(), DeskError> {
         let slot = self.read(&format!("Slot/{slot_id}")).await?;
         let mut participants = vec![json!({
             "actor": {"reference": format!("Patient/{patient}")}, "required": "required", "status": "needs-action",
