@@ -30,7 +30,7 @@ pub(super) struct Rehearsal {
 
 impl Rehearsal {
     pub(super) async fn start() -> Self {
-        Self::with_lifetime(Duration::from_secs(300)).await
+        Self::with_lifetime(Duration::from_mins(5)).await
     }
 
     pub(super) async fn with_lifetime(token_lifetime: Duration) -> Self {

@@ -83,7 +83,7 @@ impl FhirServer {
             .route("/fhir/{type}/{id}", instance)
             .route("/fhir/{type}/{id}/_history/{version}", get(interactions::read_version))
             .route("/fhir", any(async || FhirError::NotSupported))
-            .route("/fhir/{*rest}", any(async || FhirError::NotFound))
+            .fallback(async || FhirError::NotFound)
             .method_not_allowed_fallback(async || FhirError::NotSupported)
             .layer(DefaultBodyLimit::max(MAX_BODY))
             .with_state(Arc::clone(self))

@@ -90,7 +90,7 @@ async fn pages_follow_one_another_and_miss_nothing() {
 #[case("Consent?patient=patient-grace-kim&category=http://loinc.org|59284-0&status=active", 1)]
 #[case("Consent?patient=patient-peter-novak", 0)]
 #[case("MedicationRequest?patient=patient-james-carter&status=active&intent=order", 2)]
-#[case("Schedule?actor=Practitioner/practitioner-john-smith&date=2026-11-25", 1)]
+#[case("Schedule?actor=Practitioner/practitioner-john-smith&date=ge2026-11-25&date=le2026-11-25", 1)]
 #[case("Patient?_lastUpdated=gt2026-11-22T15:00:01Z", 0)]
 #[tokio::test]
 async fn searches_find_what_they_ask_for(#[case] query: &str, #[case] total: u64) {
