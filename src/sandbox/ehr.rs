@@ -31,8 +31,8 @@ pub struct EhrOptions {
     pub clinic_zone: TimeZone,
     /// The applications that are registered.
     pub clients: Vec<RegisteredClient>,
-    /// A FHIR server of someone else to hold the clinic in place of ours. It must take `PUT` of new ids, and check
-    /// tokens by our JWK set; it is seeded at start.
+    /// A FHIR server of someone else to hold the clinic in place of ours. It must take `PUT` of new ids and may check
+    /// tokens by our JWK set, so it can start after us; [`RunningEhr::seed`] gives it the clinic.
     pub external_fhir: Option<Url>,
     /// How long access tokens hold. SMART advises five minutes for backend services, an hour at most for launches.
     pub token_lifetime: Duration,
@@ -45,6 +45,9 @@ pub struct RunningEhr {
     misbehaviour: Misbehaviour,
     authorization: Arc<Authorization>,
     staff_token: String,
+    desk: Desk,
+    /// The clinic, where someone else's server is to hold it.
+    unseeded: Vec<Value>,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -53,7 +56,7 @@ impl RunningEhr {
     /// Starts an EHR with a fresh clinic.
     ///
     /// # Errors
-    /// [`SandboxError`]: the address, the key, or the external server's refusal of the clinic.
+    /// [`SandboxError`]: the address or the key.
     pub async fn start(options: EhrOptions) -> Result<Self, SandboxError> {
         let port = BoundPort::bind(options.listen).await.map_err(SandboxError::Listen)?;
         let base = format!("http://{}", port.address);
@@ -90,15 +93,13 @@ impl RunningEhr {
             misbehaviour.over(protocol.merge(fhir)).merge(launches).merge(misbehaviour.control_routes()).merge(pages);
         let stop = CancellationToken::new();
         let serving = serve(port, router, stop.clone());
-        if !ours {
-            seed(&desk, &clinic.resources).await?;
-        }
         let url = |text: &str| Url::parse(text).map_err(|_| SandboxError::Address);
         let (base_url, fhir_base) = (url(&base)?, url(&fhir_base)?);
-        Ok(Self { base_url, fhir_base, misbehaviour, authorization, staff_token, stop, serving })
+        let unseeded = if ours { Vec::new() } else { clinic.resources };
+        Ok(Self { base_url, fhir_base, misbehaviour, authorization, staff_token, desk, unseeded, stop, serving })
     }
 
-    /// The base URL of the FHIR server, without a slash at its end: the `iss` of launches.
+    /// The base URL of the FHIR server. Launches carry it as `iss`, without a slash at its end.
     #[must_use]
     pub fn fhir_base(&self) -> &Url {
         &self.fhir_base
@@ -108,6 +109,21 @@ impl RunningEhr {
     #[must_use]
     pub fn base_url(&self) -> &Url {
         &self.base_url
+    }
+
+    /// Gives the clinic to the FHIR server of someone else, what is referred to first. Waits up to `patience` for it to
+    /// answer. Does nothing where the FHIR server is ours.
+    ///
+    /// # Errors
+    /// [`SandboxError::Seeding`] with the first resource that was refused.
+    pub async fn seed(&self, patience: Duration) -> Result<(), SandboxError> {
+        if !self.unseeded.is_empty() {
+            self.desk.await_server(patience).await;
+        }
+        for resource in &self.unseeded {
+            self.desk.put(resource).await?;
+        }
+        Ok(())
     }
 
     /// Where the authorization server's parts are, for an external FHIR server that checks our tokens.
@@ -150,10 +166,49 @@ impl RunningEhr {
     }
 }
 
-/// Writes the clinic to someone else's server, what is referred to first.
-async fn seed(desk: &Desk, resources: &[Value]) -> Result<(), SandboxError> {
-    for resource in resources {
-        desk.put(resource).await?;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::clinic::{self, persona};
+    use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
+
+    async fn in_front_of(someone_else: &MockServer) -> RunningEhr {
+        let options = EhrOptions {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            instruments: Instruments::system(),
+            seed: 1,
+            clinic_zone: TimeZone::UTC,
+            clients: Vec::new(),
+            external_fhir: Some(someone_else.uri().parse().unwrap()),
+            token_lifetime: Duration::from_mins(5),
+        };
+        RunningEhr::start(options).await.unwrap()
     }
-    Ok(())
+
+    #[tokio::test]
+    async fn someone_elses_server_is_given_the_clinic_in_order() {
+        let someone_else = MockServer::start().await;
+        Mock::given(matchers::any()).respond_with(ResponseTemplate::new(201)).mount(&someone_else).await;
+        let ehr = in_front_of(&someone_else).await;
+        assert_eq!(ehr.fhir_base().as_str().trim_end_matches('/'), someone_else.uri());
+        ehr.seed(Duration::from_secs(5)).await.unwrap();
+        let asked = someone_else.received_requests().await.unwrap();
+        let puts: Vec<_> = asked.iter().filter(|request| request.method == "PUT").collect();
+        let place = |path: &str| puts.iter().position(|request| request.url.path() == path).unwrap();
+        assert_eq!(place(&format!("/Organization/{}", clinic::ORGANIZATION)), 0);
+        assert!(place(&format!("/Patient/{}", persona::ANA_LOPEZ)) < place("/Appointment/appointment-ana-lopez"));
+        let bearer = format!("Bearer {}", ehr.staff_token());
+        assert!(puts.iter().all(|request| request.headers["authorization"] == bearer.as_str()));
+        ehr.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn what_someone_elses_server_refuses_is_named() {
+        let someone_else = MockServer::start().await;
+        Mock::given(matchers::any()).respond_with(ResponseTemplate::new(422)).mount(&someone_else).await;
+        let refused = in_front_of(&someone_else).await.seed(Duration::from_secs(5)).await.unwrap_err();
+        assert!(
+            matches!(refused, SandboxError::Seeding { status: 422, reference, .. } if reference.starts_with("Organization/"))
+        );
+    }
 }

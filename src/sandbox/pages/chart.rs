@@ -3,7 +3,7 @@
 use super::super::authorization::LaunchContext;
 use super::super::clinic::NAME;
 use super::super::fhir_server::element::text_at;
-use super::view::{Banner, FreeSlot, Visit};
+use super::view::{Banner, Duty, FreeSlot, Message, Visit};
 use super::{DeskError, FrontEnd, rendered};
 use askama::Template;
 use axum::extract::{Form, Path, Query, State};
@@ -73,6 +73,12 @@ impl Opened {
 <section aria-labelledby="problems"><h2 id="problems">Problems and medications</h2>
 <ul>{% for line in problems %}<li>{{ line }}</li>{% endfor %}{% for line in medications %}<li>{{ line }}</li>{% endfor %}</ul>
 {% if problems.is_empty() && medications.is_empty() %}<p>None on record.</p>{% endif %}</section>
+<section aria-labelledby="filed"><h2 id="filed">Messages in the chart</h2>
+{% for message in messages %}<article class="card"><p class="quiet">{{ message.when }} · {{ message.direction }} · {{ message.status }}</p><p>{{ message.text }}</p></article>
+{% else %}<p>None yet.</p>{% endfor %}</section>
+<section aria-labelledby="tasks"><h2 id="tasks">Tasks</h2>
+{% for task in tasks %}<article class="card"><p>{{ task.text }} · <span class="state">{{ task.status }}</span></p></article>
+{% else %}<p>None.</p>{% endfor %}</section>
 </div>
 <aside aria-label="Application">{% if launch_url.is_empty() %}<p class="card">No application is registered.</p>{% else %}
 <iframe title="Application" src="{{ launch_url }}"></iframe>{% endif %}</aside>
@@ -87,6 +93,8 @@ struct ChartPage<'a> {
     free: Vec<FreeSlot>,
     problems: Vec<String>,
     medications: Vec<String>,
+    messages: Vec<Message>,
+    tasks: Vec<Duty>,
     launch_url: String,
 }
 
@@ -105,6 +113,10 @@ pub(super) async fn page(
     };
     let problems = lines(desk.search("Condition", &of_patient).await?, "code.text");
     let medications = desk.search("MedicationRequest", &of_patient).await?;
+    let communications = desk.search("Communication", &of_patient).await?;
+    let mut messages: Vec<Message> = communications.iter().map(|one| Message::of(one, zone)).collect();
+    messages.sort_by_key(|message| message.at);
+    let tasks = desk.search("Task", &of_patient).await?.iter().map(Duty::of).collect();
     let people = &front.authorization.directory().practitioners;
     let signed_in = people.iter().find(|person| person.id == opened.practitioner);
     let context = LaunchContext {
@@ -123,6 +135,8 @@ pub(super) async fn page(
         free: free_slots(&front).await?,
         problems,
         medications: lines(medications, "medicationCodeableConcept.text"),
+        messages,
+        tasks,
         launch_url: launch.map(|launch| launch.launch_url.to_string()).unwrap_or_default(),
     }))
 }

@@ -18,6 +18,9 @@ pub(crate) enum DeskError {
     /// The server refused.
     #[error("the FHIR server refused ({0}): somebody else may have changed it; look again")]
     Refused(StatusCode),
+    /// The slot is not free.
+    #[error("the slot is not free any more: choose another time")]
+    Taken,
     /// A resource lacks what the desk needs.
     #[error("the resource lacks {0}")]
     Incomplete(&'static str),
@@ -44,6 +47,17 @@ impl Desk {
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let url = format!("{}/{path}", self.base);
         self.http.request(method, url).bearer_auth(&self.token).header("Accept", "application/fhir+json")
+    }
+
+    /// Waits until the server says anything at all, or patience is up.
+    pub(crate) async fn await_server(&self, patience: Duration) {
+        let answers = async {
+            while self.request(Method::GET, "metadata").send().await.is_err() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        // Where it never answers, the first write says so.
+        drop(tokio::time::timeout(patience, answers).await);
     }
 
     /// Writes a resource under its own id.
@@ -112,7 +126,7 @@ impl Desk {
     /// [`DeskError`].
     pub(crate) async fn move_appointment(&self, id: &str, slot_id: &str) -> Result<(), DeskError> {
         let appointment = self.read(&format!("Appointment/{id}")).await?;
-        let slot = self.read(&format!("Slot/{slot_id}")).await?;
+        let slot = self.free_slot(slot_id).await?;
         let mut participants: Vec<Value> = at_path(&appointment, "participant")
             .into_iter()
             .filter(|participant| {
@@ -159,7 +173,7 @@ impl Desk {
     /// # Errors
     /// [`DeskError`].
     pub(crate) async fn book_appointment(&self, patient: &str, slot_id: &str) -> Result<(), DeskError> {
-        let slot = self.read(&format!("Slot/{slot_id}")).await?;
+        let slot = self.free_slot(slot_id).await?;
         let mut participants = vec![json!({
             "actor": {"reference": format!("Patient/{patient}")}, "required": "required", "status": "needs-action",
         })];
@@ -180,6 +194,12 @@ impl Desk {
             .body(appointment.to_string());
         succeeded(request.send().await?)?;
         self.settle(slot_id, "busy").await
+    }
+
+    /// A slot that can be taken. Someone else's server may not arbitrate: the desk looks before it books.
+    async fn free_slot(&self, id: &str) -> Result<Value, DeskError> {
+        let slot = self.read(&format!("Slot/{id}")).await?;
+        if text_at(&slot, "status") == Some("free") { Ok(slot) } else { Err(DeskError::Taken) }
     }
 
     /// The doctor and the place of a slot, as participants.

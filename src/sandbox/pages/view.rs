@@ -91,3 +91,46 @@ impl FreeSlot {
         Some(Self { id: text_at(slot, "id")?.to_owned(), label: format!("{label} · {doctor}") })
     }
 }
+
+/// A Communication, as the chart shows one.
+pub(super) struct Message {
+    pub(super) at: Option<Timestamp>,
+    pub(super) when: String,
+    pub(super) direction: &'static str,
+    pub(super) status: String,
+    pub(super) text: String,
+}
+
+impl Message {
+    pub(super) fn of(communication: &Value, zone: &TimeZone) -> Self {
+        let text = |path: &str| text_at(communication, path).unwrap_or_default().to_owned();
+        let at = text_at(communication, "sent").or_else(|| text_at(communication, "received"));
+        let at: Option<Timestamp> = at.and_then(|text| text.parse().ok());
+        let local = at.map(|at| at.to_zoned(zone.clone()).strftime("%a %b %-d, %-I:%M %p").to_string());
+        let is_from_patient = text("sender.reference").starts_with("Patient/");
+        Self {
+            at,
+            when: local.unwrap_or_default(),
+            direction: if is_from_patient { "from the patient" } else { "to the patient" },
+            status: text("status"),
+            text: text("payload.contentString"),
+        }
+    }
+}
+
+/// A Task, as the chart shows one.
+pub(super) struct Duty {
+    pub(super) text: String,
+    pub(super) status: String,
+}
+
+impl Duty {
+    pub(super) fn of(task: &Value) -> Self {
+        let text = |path: &str| text_at(task, path).map(str::to_owned);
+        let code = || text("code.coding.display").or_else(|| text("code.coding.code"));
+        Self {
+            text: text("description").or_else(|| text("code.text")).or_else(code).unwrap_or_else(|| "Task".to_owned()),
+            status: text("status").unwrap_or_default(),
+        }
+    }
+}
