@@ -129,9 +129,8 @@ pub(super) async fn patch(
     server.store.write(|shelves, now| {
         let mut resource = Value::clone(caller.current(shelves, &id)?);
         if_match(&headers, shelves.newest(&kind, &id))?;
-        json_patch::patch(&mut resource, &operations).map_err(|error| match error.kind {
-            json_patch::PatchErrorKind::TestFailed => FhirError::Conflict("a test of the patch failed"),
-            _ => FhirError::Unprocessable("the patch cannot be applied to the resource as it stands".into()),
+        json_patch::patch(&mut resource, &operations).map_err(|_| {
+            FhirError::Unprocessable("the patch, or a test in it, does not fit the resource as it stands".into())
         })?;
         if resource.get("id").and_then(Value::as_str) != Some(id.as_str()) {
             return Err(FhirError::Unprocessable("a patch cannot change the id".into()));
