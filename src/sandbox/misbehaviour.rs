@@ -1,0 +1,329 @@
+//! Misbehaviour on request: delays, refusals, answers lost after the work was done.
+//!
+//! Owns the fault rules of one peer. The peer lays [`Misbehaviour::over`] over the routes that may misbehave and
+//! mounts [`Misbehaviour::control_routes`] beside them, so that faults can be ordered over HTTP as well as by the
+//! handle. Which request is hit depends on the rules, their order and the seed alone.
+
+use super::server::Line;
+use crate::kernel::{Entropy, SeededEntropy, entropy};
+use axum::Router;
+use axum::extract::{ConnectInfo, Json, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use http::{HeaderValue, StatusCode, header};
+use serde::{Deserialize, Serialize};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// One way to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Fault {
+    /// Answers correctly, but late.
+    Delay {
+        /// How late, in milliseconds.
+        millis: u64,
+    },
+    /// 429 with `Retry-After`; nothing is done.
+    TooManyRequests {
+        /// The value of `Retry-After`, in seconds.
+        retry_after_seconds: u64,
+    },
+    /// 500 before anything is done.
+    ErrorBefore,
+    /// The work is done, the answer is a 500.
+    ErrorAfter,
+    /// The connection breaks before anything is done.
+    Refuse,
+    /// The work is done, then the connection breaks: the caller never learns.
+    LoseAnswer,
+    /// 401 as if the caller's token had expired; nothing is done.
+    Unauthorized,
+    /// 503; nothing is done. With no limit this is a peer that is down.
+    Unavailable,
+}
+
+/// Which requests a fault hits. Every condition that is given must hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaultRule {
+    /// What happens.
+    pub fault: Fault,
+    /// Only requests with this method, such as `POST`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// Only requests whose path starts so, such as `/fhir/Communication`. Empty means every path.
+    #[serde(default)]
+    pub path_prefix: String,
+    /// Lets this many matching requests through first.
+    #[serde(default)]
+    pub skip: u32,
+    /// Hits this many requests, then retires. None: until cleared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<u32>,
+    /// Hits this share of the matching requests, drawn by the seed. None: all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u8>,
+}
+
+impl FaultRule {
+    /// `fault` on every request.
+    #[must_use]
+    pub const fn always(fault: Fault) -> Self {
+        Self { fault, method: None, path_prefix: String::new(), skip: 0, times: None, percent: None }
+    }
+
+    /// `fault` on the next request with this method and path prefix, once.
+    #[must_use]
+    pub fn once(fault: Fault, method: &str, path_prefix: &str) -> Self {
+        Self { times: Some(1), ..Self::on(fault, method, path_prefix) }
+    }
+
+    /// `fault` on every request with this method and path prefix.
+    #[must_use]
+    pub fn on(fault: Fault, method: &str, path_prefix: &str) -> Self {
+        Self { method: Some(method.to_owned()), path_prefix: path_prefix.to_owned(), ..Self::always(fault) }
+    }
+
+    fn matches(&self, method: &str, path: &str) -> bool {
+        self.times != Some(0)
+            && self.method.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
+            && path.starts_with(&self.path_prefix)
+    }
+}
+
+/// The body of `POST /sandbox/misbehave`: the rules are added to those in force.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaultOrder {
+    /// The rules, first match wins.
+    pub rules: Vec<FaultRule>,
+    /// Restarts the draw of `percent` rules from this seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+}
+
+struct Rules {
+    rules: Vec<FaultRule>,
+    draw: SeededEntropy,
+}
+
+/// The fault rules of one peer. A clone is another handle on the same rules.
+#[derive(Clone)]
+pub struct Misbehaviour {
+    rules: Arc<Mutex<Rules>>,
+    spared: Option<Arc<str>>,
+}
+
+impl Misbehaviour {
+    /// No faults; `percent` rules will be drawn by `seed`.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let rules = Rules { rules: Vec::new(), draw: SeededEntropy::new(seed) };
+        Self { rules: Arc::new(Mutex::new(rules)), spared: None }
+    }
+
+    /// Spares requests whose `Authorization` header is `value`: the peer's own staff neither suffers nor uses up
+    /// the faults that were ordered for its client.
+    #[must_use]
+    pub fn sparing(mut self, value: &str) -> Self {
+        self.spared = Some(value.into());
+        self
+    }
+
+    /// Adds a rule behind those in force.
+    pub fn add(&self, rule: FaultRule) {
+        self.locked().rules.push(rule);
+    }
+
+    /// Adds an order's rules and restarts the draw where it names a seed.
+    pub fn order(&self, order: FaultOrder) {
+        let mut held = self.locked();
+        if let Some(seed) = order.seed {
+            held.draw = SeededEntropy::new(seed);
+        }
+        held.rules.extend(order.rules);
+    }
+
+    /// Behaves again.
+    pub fn clear(&self) {
+        self.locked().rules.clear();
+    }
+
+    /// The rules in force, with what is left of their counts.
+    #[must_use]
+    pub fn rules(&self) -> Vec<FaultRule> {
+        self.locked().rules.clone()
+    }
+
+    /// The fault for one request; counts it.
+    #[must_use]
+    pub fn draw(&self, method: &str, path: &str) -> Option<Fault> {
+        let mut held = self.locked();
+        let Rules { rules, draw } = &mut *held;
+        for rule in rules.iter_mut().filter(|rule| rule.matches(method, path)) {
+            if rule.skip > 0 {
+                rule.skip -= 1;
+            } else if rule.percent.is_none_or(|percent| below_percent(draw, percent)) {
+                rule.times = rule.times.map(|times| times.saturating_sub(1));
+                return Some(rule.fault);
+            }
+        }
+        None
+    }
+
+    /// `router` with these faults laid over it.
+    pub fn over(&self, router: Router) -> Router {
+        router.layer(middleware::from_fn_with_state(self.clone(), misbehave))
+    }
+
+    /// `GET`, `POST` and `DELETE /sandbox/misbehave`: the rules in force, more rules, no rules.
+    pub fn control_routes(&self) -> Router {
+        let list = async |State(held): State<Self>| Json(FaultOrder { rules: held.rules(), seed: None });
+        let order = async |State(held): State<Self>, Json(order): Json<FaultOrder>| {
+            held.order(order);
+            StatusCode::NO_CONTENT
+        };
+        let clear = async |State(held): State<Self>| {
+            held.clear();
+            StatusCode::NO_CONTENT
+        };
+        Router::new().route("/sandbox/misbehave", post(order).get(list).delete(clear)).with_state(self.clone())
+    }
+
+    fn spares(&self, request: &Request) -> bool {
+        let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        self.spared.is_some() && authorization == self.spared.as_deref()
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, Rules> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn below_percent(draw: &dyn Entropy, percent: u8) -> bool {
+    entropy::below(draw, 100) < u64::from(percent)
+}
+
+async fn misbehave(State(held): State<Misbehaviour>, request: Request, next: Next) -> Response {
+    if held.spares(&request) {
+        return next.run(request).await;
+    }
+    let Some(fault) = held.draw(request.method().as_str(), request.uri().path()) else {
+        return next.run(request).await;
+    };
+    let line = request.extensions().get::<ConnectInfo<Line>>().map(|info| info.0.clone());
+    match fault {
+        Fault::Delay { millis } => {
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            next.run(request).await
+        }
+        Fault::TooManyRequests { retry_after_seconds } => {
+            let mut answer = StatusCode::TOO_MANY_REQUESTS.into_response();
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after_seconds));
+            answer
+        }
+        Fault::ErrorBefore => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Fault::ErrorAfter => {
+            let _lost = next.run(request).await;
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+        Fault::Refuse => cut(line.as_ref()),
+        Fault::LoseAnswer => {
+            let _lost = next.run(request).await;
+            cut(line.as_ref())
+        }
+        Fault::Unauthorized => {
+            let mut answer = StatusCode::UNAUTHORIZED.into_response();
+            let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+            answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+            answer
+        }
+        Fault::Unavailable => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    }
+}
+
+/// The answer is never seen: the line is cut before it is written.
+fn cut(line: Option<&Line>) -> Response {
+    if let Some(line) = line {
+        line.cut();
+    }
+    StatusCode::BAD_GATEWAY.into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::server::{BoundPort, serve};
+    use axum::routing::get;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use tokio_util::sync::CancellationToken;
+
+    async fn counting_peer(held: &Misbehaviour) -> (String, Arc<AtomicU32>, CancellationToken) {
+        let done = Arc::new(AtomicU32::new(0));
+        let counter = Arc::clone(&done);
+        let work = get(async move || counter.fetch_add(1, Ordering::SeqCst).to_string());
+        let router = held.over(Router::new().route("/work", work)).merge(held.control_routes());
+        let port = BoundPort::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let base = format!("http://{}", port.address);
+        let stop = CancellationToken::new();
+        drop(serve(port, router, stop.clone()));
+        (base, done, stop)
+    }
+
+    #[tokio::test]
+    async fn a_lost_answer_was_worked_on_and_a_refused_request_was_not() {
+        let held = Misbehaviour::new(1);
+        let (base, done, _stop) = counting_peer(&held).await;
+        held.add(FaultRule::once(Fault::LoseAnswer, "GET", "/work"));
+        held.add(FaultRule::once(Fault::Refuse, "GET", "/work"));
+        assert!(reqwest::get(format!("{base}/work")).await.is_err());
+        assert_eq!(done.load(Ordering::SeqCst), 1);
+        assert!(reqwest::get(format!("{base}/work")).await.is_err());
+        assert_eq!(done.load(Ordering::SeqCst), 1);
+        assert_eq!(reqwest::get(format!("{base}/work")).await.unwrap().text().await.unwrap(), "1");
+    }
+
+    #[tokio::test]
+    async fn faults_are_ordered_and_cleared_over_http() {
+        let held = Misbehaviour::new(1);
+        let (base, done, _stop) = counting_peer(&held).await;
+        let control = format!("{base}/sandbox/misbehave");
+        let http = reqwest::Client::new();
+        let order = serde_json::json!({"rules": [
+            {"fault": {"kind": "too_many_requests", "retry_after_seconds": 7}, "times": 1},
+            {"fault": {"kind": "error_after"}, "method": "GET"},
+        ]});
+        assert_eq!(http.post(&control).json(&order).send().await.unwrap().status(), 204);
+        let limited = reqwest::get(format!("{base}/work")).await.unwrap();
+        assert_eq!((limited.status().as_u16(), limited.headers()["retry-after"].to_str().unwrap()), (429, "7"));
+        assert_eq!(done.load(Ordering::SeqCst), 0);
+        assert_eq!(reqwest::get(format!("{base}/work")).await.unwrap().status(), 500);
+        assert_eq!(done.load(Ordering::SeqCst), 1);
+        assert_eq!(http.delete(&control).send().await.unwrap().status(), 204);
+        assert_eq!(reqwest::get(format!("{base}/work")).await.unwrap().status(), 200);
+    }
+
+    #[test]
+    fn the_same_seed_hits_the_same_requests() {
+        let hits = |seed| {
+            let held = Misbehaviour::new(seed);
+            held.add(FaultRule { percent: Some(30), ..FaultRule::always(Fault::ErrorBefore) });
+            (0..200).map(|_| held.draw("GET", "/").is_some()).collect::<Vec<_>>()
+        };
+        assert_eq!(hits(5), hits(5));
+        assert_ne!(hits(5), hits(6));
+        let share = hits(5).iter().filter(|hit| **hit).count();
+        assert!((30..90).contains(&share), "{share}");
+    }
+
+    #[test]
+    fn a_rule_waits_for_its_turn_and_retires() {
+        let held = Misbehaviour::new(1);
+        held.add(FaultRule { skip: 1, ..FaultRule::once(Fault::Refuse, "POST", "/fhir/Task") });
+        let drawn: Vec<bool> = (0..4).map(|_| held.draw("POST", "/fhir/Task").is_some()).collect();
+        assert_eq!(drawn, [false, true, false, false]);
+        assert_eq!(held.draw("GET", "/fhir/Task"), None);
+    }
+}
