@@ -31,6 +31,8 @@ CREATE TABLE patient_ehr_id (
     fhir_id TEXT NOT NULL,
     patient BLOB NOT NULL,
     version TEXT,
+    -- another FHIR id has taken its place
+    replaced INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (tenant, fhir_id)
 );
 CREATE INDEX patient_ehr_id_patient ON patient_ehr_id (tenant, patient);

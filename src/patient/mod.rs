@@ -1,1 +1,39 @@
-//! The patient room.
+//! Patients under ids of our own.
+//!
+//! Owns who a patient is to us: FHIR ids map to our id (several to one after a merge), names and numbers are sealed,
+//! numbers are found through a blind index. The EHR feed writes; messaging, routing, workflows and the inbox read.
+//! Always: a number that fits more than one patient gives all of them, never the first; a merged patient is answered
+//! for by the survivor.
+
+mod directory;
+mod record;
+mod refresh;
+
+pub use directory::Directory;
+pub use record::{EhrPatient, NumberKind, PatientNumber, PatientRecord, PersonName, Telecom, texting_number};
+
+use crate::{db::DbError, vault::VaultError};
+
+/// What can go wrong with patients. Names nobody.
+#[derive(Debug, thiserror::Error)]
+pub enum PatientError {
+    /// The database is away or refuses.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The vault cannot seal or open.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// A stored value is not what this version of the program writes.
+    #[error("a stored patient cannot be read by this version of the program")]
+    Stored,
+}
+
+impl From<PatientError> for crate::jobs::JobError {
+    fn from(error: PatientError) -> Self {
+        match error {
+            PatientError::Db(error) => error.into(),
+            PatientError::Vault(_) => Self::retry("vault"),
+            PatientError::Stored => Self::dead("stored-patient"),
+        }
+    }
+}
