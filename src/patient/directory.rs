@@ -123,8 +123,10 @@ impl Directory {
     /// # Errors
     /// [`PatientError::Db`] when the database is away.
     pub async fn refreshed_at(&self, tenant: Id<Tenant>, fhir_id: &str) -> Result<Option<Timestamp>, PatientError> {
-        let query = sql("SELECT p.refreshed_at FROM patient_ehr_id e JOIN patient p ON p.tenant = e.tenant AND p.id = e.patient \
-             WHERE e.tenant = $1 AND e.fhir_id = $2");
+        let query = sql(
+            "SELECT p.refreshed_at FROM patient_ehr_id e JOIN patient p ON p.tenant = e.tenant AND p.id = e.patient \
+             WHERE e.tenant = $1 AND e.fhir_id = $2",
+        );
         let row = self.db.optional(query.bind(tenant).bind(fhir_id)).await?;
         Ok(row.map(|row| row.get("refreshed_at")).transpose()?)
     }

@@ -131,12 +131,7 @@ mod tests {
     use super::*;
 
     fn number(last: &str, kind: NumberKind, rank: u32) -> PatientNumber {
-        PatientNumber {
-            number: PhoneNumber::parse(&format!("+1212555{last}")).unwrap(),
-            token: vec![],
-            kind,
-            rank,
-        }
+        PatientNumber { number: PhoneNumber::parse(&format!("+1212555{last}")).unwrap(), token: vec![], kind, rank }
     }
 
     fn texted(numbers: Vec<PatientNumber>) -> Option<String> {

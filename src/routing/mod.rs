@@ -1,1 +1,17 @@
-//! The routing room.
+//! Reading replies into answers for workflows and work for people.
+//!
+//! Owns what an inbound text was read as and which team must act on what. Called by the job `TextReceived`; hands
+//! certain answers up as [`REPLY_READ`]. Always: whatever is not understood goes to a person, never to a guess; STOP is
+//! in force before anything else that waits for the number can leave, because the same transaction reads and
+//! suppresses; a text that names danger reaches a person whatever else it says.
+
+mod compliance;
+mod reply;
+mod task;
+mod triage;
+
+pub use reply::ReplyReader;
+pub use task::{CloseTask, NewTask, StaffTask, TaskReason, TaskView, open_task, open_tasks};
+
+/// A reply has been read and answers what a workflow asked; the payload is [`crate::messaging::AboutText`].
+pub const REPLY_READ: &str = "ReplyRead";

@@ -1,0 +1,190 @@
+//! What carriers tell about texts that we sent: never regressing, kept as it came.
+
+use super::{
+    Attempt, Message, MessagingError,
+    attempt::changed_job,
+    carrier_port::{DeliveryStatus, FailureClass, SendOutcome, StatusReport},
+    journal::Journal,
+    line, outbound,
+    settle::{AttemptRow, SettleAttempt, settle_job},
+    state,
+};
+use crate::{
+    consent::{self, Source},
+    db::{Command, Db, DbError, Tx, sql},
+    jobs::{NewJob, enqueue},
+    kernel::{Id, Instruments, Tenant},
+    vault::Vault,
+};
+use jiff::Timestamp;
+
+/// The message state that a carrier's status means.
+pub(super) const fn state_of(status: &DeliveryStatus) -> &'static str {
+    match status {
+        DeliveryStatus::Sent | DeliveryStatus::PartiallyDelivered => state::SENT,
+        DeliveryStatus::Delivered | DeliveryStatus::Read => state::DELIVERED,
+        DeliveryStatus::Undelivered => state::UNDELIVERED,
+        DeliveryStatus::Failed | DeliveryStatus::Canceled => state::FAILED,
+        // On the way, or a word that we do not know yet: the carrier has it.
+        _ => state::ACCEPTED,
+    }
+}
+
+const fn rank(of: &str) -> u8 {
+    match of.as_bytes() {
+        b"delivered" => 4,
+        b"undelivered" | b"failed" => 3,
+        b"sent" => 2,
+        b"accepted" => 1,
+        _ => 0,
+    }
+}
+
+/// What became of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// It says something new.
+    Changed,
+    /// It says nothing new: a duplicate, or older than what is known.
+    Known,
+    /// It is about a text or an attempt that is not ours.
+    NotOurs,
+}
+
+/// Takes status reports.
+#[derive(Clone)]
+pub struct Delivery {
+    db: Db,
+    vault: Vault,
+    instruments: Instruments,
+}
+
+impl Delivery {
+    /// Over this database.
+    #[must_use]
+    pub const fn new(db: Db, vault: Vault, instruments: Instruments) -> Self {
+        Self { db, vault, instruments }
+    }
+
+    /// Takes a report about `attempt`; it settles the attempt if nothing has yet.
+    ///
+    /// # Errors
+    /// [`MessagingError`] when the vault or the database is away; the carrier must not be given a 2xx then.
+    pub async fn told(
+        &self,
+        tenant: Id<Tenant>,
+        carrier: &'static str,
+        attempt: Id<Attempt>,
+        report: &StatusReport,
+    ) -> Result<Told, MessagingError> {
+        // The attempt that is settled first, in its own words; the state of the text follows in the same way for both.
+        let Some(message) = self.message_of(tenant, attempt).await? else { return Ok(Told::NotOurs) };
+        let changed = changed_job(&self.instruments, tenant, message).map_err(|_| MessagingError::Stored)?;
+        let journal = Journal::of(&self.vault, &self.instruments, tenant).await?;
+        let settle = SettleAttempt {
+            tenant,
+            attempt,
+            outcome: SendOutcome::Accepted {
+                carrier_id: report.carrier_id.clone(),
+                status: report.status.clone(),
+                segments: None,
+            },
+            carrier,
+            now: self.instruments.now(),
+            changed: changed.clone(),
+            settle: settle_job(&self.instruments, tenant, attempt).map_err(|_| MessagingError::Stored)?,
+            journal: journal.clone(),
+        };
+        let note = NoteStatus {
+            tenant,
+            message,
+            attempt,
+            report: report.clone(),
+            now: self.instruments.now(),
+            changed,
+            settle,
+            journal,
+        };
+        Ok(self.db.execute(note).await?)
+    }
+
+    async fn message_of(&self, tenant: Id<Tenant>, attempt: Id<Attempt>) -> Result<Option<Id<Message>>, DbError> {
+        let query = sql("SELECT message FROM attempt WHERE tenant = $1 AND id = $2");
+        self.db.optional(query.bind(tenant).bind(attempt)).await?.map(|row| row.get("message")).transpose()
+    }
+}
+
+struct NoteStatus {
+    tenant: Id<Tenant>,
+    message: Id<Message>,
+    attempt: Id<Attempt>,
+    report: StatusReport,
+    now: Timestamp,
+    changed: NewJob,
+    settle: SettleAttempt,
+    journal: Journal,
+}
+
+impl Command for NoteStatus {
+    type Output = Told;
+    type Error = DbError;
+
+    async fn run(&self, tx: &mut Tx) -> Result<Told, DbError> {
+        self.settle.run(tx).await?;
+        let Some(attempt) = AttemptRow::by_id(tx, self.tenant, self.attempt).await? else { return Ok(Told::NotOurs) };
+        let code = self.report.error_code.clone();
+        let reason = self.report.class.map(FailureClass::as_str);
+        let fresh = tx
+            .execute(
+                sql("INSERT INTO delivery_event (tenant, message, status, attempt, code, told_at, times) VALUES ($1, $2, $3, $4, $5, $6, 1) \
+                     ON CONFLICT (tenant, message, status) DO NOTHING")
+                    .bind(self.tenant)
+                    .bind(self.message)
+                    .bind(self.report.status.as_str())
+                    .bind(self.attempt)
+                    .bind(code.clone())
+                    .bind(self.now),
+            )
+            .await?;
+        if fresh == 0 {
+            tx.execute(
+                sql("UPDATE delivery_event SET times = times + 1 WHERE tenant = $1 AND message = $2 AND status = $3")
+                    .bind(self.tenant)
+                    .bind(self.message)
+                    .bind(self.report.status.as_str()),
+            )
+            .await?;
+            return Ok(Told::Known);
+        }
+        let to = state_of(&self.report.status);
+        if rank(to) <= rank(&attempt.message_state) {
+            return Ok(Told::Known);
+        }
+        self.advance(tx, to, reason).await?;
+        if self.report.class == Some(FailureClass::OptedOut) {
+            line::lock(tx, self.tenant, &attempt.number_token).await?;
+            consent::suppress(tx, self.tenant, &attempt.number_token, Source::Carrier, self.now).await?;
+            consent::mark_confirmed(tx, self.tenant, &attempt.number_token, self.now).await?;
+        }
+        self.journal.delivery(tx, self.message, to).await?;
+        enqueue(tx, &self.changed).await?;
+        outbound::publish(tx, self.tenant, attempt.patient);
+        Ok(Told::Changed)
+    }
+}
+
+impl NoteStatus {
+    async fn advance(&self, tx: &mut Tx, to: &str, reason: Option<&str>) -> Result<(), DbError> {
+        let delivered = (to == state::DELIVERED).then_some(self.now);
+        tx.execute(
+            sql("UPDATE message SET state = $3, state_reason = $4, delivered_at = COALESCE(delivered_at, $5) WHERE tenant = $1 AND id = $2")
+                .bind(self.tenant)
+                .bind(self.message)
+                .bind(to)
+                .bind(reason)
+                .bind(delivered),
+        )
+        .await
+        .map(|_| ())
+    }
+}

@@ -1,0 +1,482 @@
+//! The gate's table and its decision: whether a text may leave, now.
+//!
+//! Pure. `attempt.rs` gathers the facts under the number's lock and acts on the decision; nothing else decides. The
+//! table is a golden file (`snapshots/`), so that a change to it is seen by whoever reviews it.
+
+use super::carrier_port::{ClearedText, OutgoingText};
+use crate::consent::Standing;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// What kind of text it is: which row of the table holds for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// Reminder, refill, notice: nobody asked for it just now.
+    Automated,
+    /// An answer to a text that the patient sent within the last half hour.
+    Answer,
+    /// Written by a member of staff.
+    StaffReply,
+    /// The one confirmation of STOP.
+    StopConfirmation,
+    /// The confirmation of START, a request to opt in, a verification code.
+    OptInRequest,
+    /// The answer to HELP.
+    Help,
+    /// The answer to an emergency (911, 988).
+    Emergency,
+    /// Tells an unknown number who we are.
+    UnknownSender,
+}
+
+impl Class {
+    /// Every class, in the order of the table.
+    pub const ALL: [Self; 8] = [
+        Self::Automated,
+        Self::Answer,
+        Self::StaffReply,
+        Self::StopConfirmation,
+        Self::OptInRequest,
+        Self::Help,
+        Self::Emergency,
+        Self::UnknownSender,
+    ];
+
+    /// The stored word.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Automated => "automated",
+            Self::Answer => "answer",
+            Self::StaffReply => "staff-reply",
+            Self::StopConfirmation => "stop-confirmation",
+            Self::OptInRequest => "opt-in-request",
+            Self::Help => "help",
+            Self::Emergency => "emergency",
+            Self::UnknownSender => "unknown-sender",
+        }
+    }
+
+    /// The class with this stored word.
+    #[must_use]
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.code() == code)
+    }
+}
+
+/// What a number that said STOP may still get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenStopped {
+    /// Nothing.
+    Refuse,
+    /// One confirmation within five minutes (47 CFR 64.1200(a)(12)), unless the carrier sends its own.
+    ConfirmOnce,
+    /// It depends on the carrier, which answers HELP for stopped numbers too.
+    Allow,
+}
+
+/// What consent the text needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConsentNeeded {
+    /// A grant for its category that is not overtaken by a denial.
+    Category,
+    /// Any grant: its wording says that replies are read and kept.
+    ArchivingNotice,
+    /// None.
+    Nothing,
+}
+
+/// How quiet hours hold for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuietHours {
+    /// It waits for the morning, or is dropped when it would be stale then.
+    Wait,
+    /// It waits, unless the writer chose to send at once (audited).
+    Asked,
+    /// They do not hold.
+    Waived,
+}
+
+/// Whether it may go to a number that was never verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unverified {
+    /// Only where the tenant's switch allows it.
+    BySwitch,
+    /// Yes; the writer is warned.
+    Warned,
+    /// Yes.
+    Allow,
+}
+
+/// A row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rule {
+    /// What happens for a stopped number.
+    pub stopped: WhenStopped,
+    /// What consent it needs.
+    pub consent: ConsentNeeded,
+    /// How quiet hours hold.
+    pub quiet_hours: QuietHours,
+    /// Whether frequency caps hold.
+    pub caps: bool,
+    /// Whether the content guard holds; fixed texts are held against it when the catalogue is tested.
+    pub guard: bool,
+    /// Unverified numbers.
+    pub unverified: Unverified,
+}
+
+impl Class {
+    /// The class's row.
+    #[must_use]
+    pub const fn rule(self) -> Rule {
+        const FIXED_TEXT: Rule = Rule {
+            stopped: WhenStopped::Refuse,
+            consent: ConsentNeeded::Nothing,
+            quiet_hours: QuietHours::Waived,
+            caps: false,
+            guard: false,
+            unverified: Unverified::Allow,
+        };
+        match self {
+            Self::Automated => Rule {
+                stopped: WhenStopped::Refuse,
+                consent: ConsentNeeded::Category,
+                quiet_hours: QuietHours::Wait,
+                caps: true,
+                guard: true,
+                unverified: Unverified::BySwitch,
+            },
+            Self::Answer => Rule {
+                stopped: WhenStopped::Refuse,
+                consent: ConsentNeeded::ArchivingNotice,
+                quiet_hours: QuietHours::Waived,
+                caps: false,
+                guard: true,
+                unverified: Unverified::Allow,
+            },
+            Self::StaffReply => Rule {
+                stopped: WhenStopped::Refuse,
+                consent: ConsentNeeded::Category,
+                quiet_hours: QuietHours::Asked,
+                caps: false,
+                guard: true,
+                unverified: Unverified::Warned,
+            },
+            Self::StopConfirmation => Rule { stopped: WhenStopped::ConfirmOnce, ..FIXED_TEXT },
+            Self::OptInRequest => Rule { quiet_hours: QuietHours::Wait, ..FIXED_TEXT },
+            Self::Help => Rule { stopped: WhenStopped::Allow, ..FIXED_TEXT },
+            Self::Emergency | Self::UnknownSender => FIXED_TEXT,
+        }
+    }
+}
+
+/// What is known at the moment of the decision, under the number's lock.
+#[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "independent facts, each read from its own place")]
+pub struct Facts {
+    /// The time now.
+    pub now: Timestamp,
+    /// Not before this instant.
+    pub not_before: Option<Timestamp>,
+    /// Stale from this instant on.
+    pub expires_at: Option<Timestamp>,
+    /// Inbound texts from this number that have not been read yet.
+    pub unread: u32,
+    /// An earlier attempt to this number is not settled.
+    pub unsettled: bool,
+    /// An earlier text of the same class to this number waits.
+    pub older_waits: bool,
+    /// The text asks something, and another question is open there and too young to be overtaken.
+    pub question_taken: bool,
+    /// What the text says still holds.
+    pub still_true: bool,
+    /// Consent and suppression.
+    pub standing: Standing,
+    /// The carrier answers keywords for the number that we send from.
+    pub carrier_answers_keywords: bool,
+    /// Quiet hours hold now, until this instant.
+    pub quiet_until: Option<Timestamp>,
+    /// The writer chose to send in quiet hours.
+    pub quiet_overridden: bool,
+    /// When the frequency cap allows the next one, if it is used up.
+    pub capped_until: Option<Timestamp>,
+    /// The number has been verified.
+    pub verified: bool,
+    /// The tenant allows texts to unverified numbers.
+    pub unverified_allowed: bool,
+    /// The content guard found something that must not leave.
+    pub guard_blocks: bool,
+}
+
+/// The decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// It may leave now.
+    Clear,
+    /// Not now: look again at `until`, or when what it waits for has happened.
+    Hold {
+        /// Why.
+        why: HoldReason,
+        /// When to look again, where that is known.
+        until: Option<Timestamp>,
+    },
+    /// It must not leave, now or later.
+    Drop(DropReason),
+}
+
+/// Why a text waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HoldReason {
+    /// Its own earliest instant has not come.
+    NotYet,
+    /// A text from this number has not been read yet.
+    Unread,
+    /// What became of an earlier text is not known yet.
+    Unsettled,
+    /// An earlier text goes first.
+    Order,
+    /// Another question is open.
+    Question,
+    /// Quiet hours.
+    QuietHours,
+    /// The frequency cap is used up.
+    Cap,
+}
+
+/// Why a text was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DropReason {
+    /// It would come too late.
+    Expired,
+    /// What it says does not hold any more.
+    NoLongerTrue,
+    /// The number said STOP.
+    Stopped,
+    /// Nobody consented to such texts.
+    NoConsent,
+    /// The number was never verified, and the tenant does not allow that.
+    Unverified,
+    /// The content guard found something.
+    Guard,
+}
+
+macro_rules! reason_codes {
+    ($type:ty { $($variant:ident = $code:literal),* $(,)? }) => {
+        impl $type {
+            /// The stored word.
+            #[must_use]
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$variant => $code),* }
+            }
+        }
+    };
+}
+reason_codes!(HoldReason {
+    NotYet = "not-yet", Unread = "unread", Unsettled = "unsettled", Order = "order",
+    Question = "question", QuietHours = "quiet-hours", Cap = "cap",
+});
+reason_codes!(DropReason {
+    Expired = "expired", NoLongerTrue = "no-longer-true", Stopped = "stopped", NoConsent = "no-consent",
+    Unverified = "unverified", Guard = "guard",
+});
+
+/// How long after STOP its confirmation may still leave (47 CFR 64.1200(a)(12)).
+pub const CONFIRM_STOP_WITHIN: SignedDuration = SignedDuration::from_mins(5);
+
+/// Decides for a text of `class` by its row of the table.
+#[must_use]
+pub fn decide(class: Class, facts: &Facts) -> Decision {
+    let rule = class.rule();
+    if let Some(why) = forbidden(rule, facts) {
+        return Decision::Drop(why);
+    }
+    let Some((why, until)) = waits(class, rule, facts) else { return Decision::Clear };
+    // Never late: what would still wait when it goes stale is dropped now, and the workflow is told.
+    match (until, facts.expires_at) {
+        (Some(until), Some(expires)) if until >= expires => Decision::Drop(DropReason::Expired),
+        _ => Decision::Hold { why, until },
+    }
+}
+
+/// Turns a text whose attempt has been committed on [`Decision::Clear`] into what a carrier takes. Called by the sender
+/// right after that commit, and by nobody else.
+pub(super) fn cleared(text: OutgoingText) -> ClearedText {
+    ClearedText::cleared_by_gate(text)
+}
+
+fn forbidden(rule: Rule, facts: &Facts) -> Option<DropReason> {
+    let standing = &facts.standing;
+    let stopped_for = standing.stopped_at.map(|since| facts.now.duration_since(since));
+    let refused_by_stop = match rule.stopped {
+        WhenStopped::Allow => false,
+        WhenStopped::Refuse => standing.suppressed,
+        WhenStopped::ConfirmOnce => {
+            facts.carrier_answers_keywords
+                || standing.confirmed
+                || stopped_for.is_none_or(|elapsed| elapsed > CONFIRM_STOP_WITHIN)
+        }
+    };
+    let consented = match rule.consent {
+        ConsentNeeded::Nothing => true,
+        ConsentNeeded::Category => standing.grant.is_some() && standing.denial.is_none(),
+        ConsentNeeded::ArchivingNotice => standing.archiving_notice,
+    };
+    let unverified = rule.unverified == Unverified::BySwitch && !facts.verified && !facts.unverified_allowed;
+    [
+        (facts.expires_at.is_some_and(|expires| facts.now >= expires), DropReason::Expired),
+        (refused_by_stop, DropReason::Stopped),
+        (!facts.still_true, DropReason::NoLongerTrue),
+        (!consented, DropReason::NoConsent),
+        (unverified, DropReason::Unverified),
+        (rule.guard && facts.guard_blocks, DropReason::Guard),
+    ]
+    .into_iter()
+    .find_map(|(holds, reason)| holds.then_some(reason))
+}
+
+fn waits(class: Class, rule: Rule, facts: &Facts) -> Option<(HoldReason, Option<Timestamp>)> {
+    let quiet = match rule.quiet_hours {
+        QuietHours::Waived => None,
+        QuietHours::Wait => facts.quiet_until,
+        QuietHours::Asked => facts.quiet_until.filter(|_| !facts.quiet_overridden),
+    };
+    // An emergency answer goes out although a second text has come in meanwhile.
+    let unread = facts.unread > 0 && class != Class::Emergency;
+    if let Some(instant) = facts.not_before.filter(|instant| *instant > facts.now) {
+        return Some((HoldReason::NotYet, Some(instant)));
+    }
+    if let Some(until) = quiet {
+        return Some((HoldReason::QuietHours, Some(until)));
+    }
+    if let Some(until) = facts.capped_until.filter(|_| rule.caps) {
+        return Some((HoldReason::Cap, Some(until)));
+    }
+    [
+        (unread, HoldReason::Unread),
+        (facts.unsettled, HoldReason::Unsettled),
+        (facts.older_waits, HoldReason::Order),
+        (facts.question_taken, HoldReason::Question),
+    ]
+    .into_iter()
+    .find_map(|(holds, reason)| holds.then_some((reason, None)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::{Id, clock::from_millis};
+
+    const NOW: i64 = 1_800_000_000_000;
+
+    fn allowed() -> Facts {
+        Facts {
+            now: from_millis(NOW),
+            not_before: None,
+            expires_at: None,
+            unread: 0,
+            unsettled: false,
+            older_waits: false,
+            question_taken: false,
+            still_true: true,
+            standing: Standing {
+                suppressed: false,
+                stopped_at: None,
+                confirmed: false,
+                grant: Some(Id::from_bytes([1; 16])),
+                denial: None,
+                archiving_notice: true,
+            },
+            carrier_answers_keywords: false,
+            quiet_until: None,
+            quiet_overridden: false,
+            capped_until: None,
+            verified: true,
+            unverified_allowed: false,
+            guard_blocks: false,
+        }
+    }
+
+    fn stopped(seconds_ago: i64) -> Facts {
+        let mut facts = allowed();
+        facts.standing.suppressed = true;
+        facts.standing.stopped_at = Some(from_millis(NOW - seconds_ago * 1000));
+        facts
+    }
+
+    #[test]
+    fn the_table() {
+        let table: Vec<String> =
+            Class::ALL.into_iter().map(|class| format!("{}: {:?}", class.code(), class.rule())).collect();
+        insta::assert_snapshot!(table.join("\n"));
+    }
+
+    #[test]
+    fn after_stop_only_the_confirmation_and_help_leave() {
+        for class in Class::ALL {
+            let leaves = decide(class, &stopped(10)) == Decision::Clear;
+            assert_eq!(leaves, matches!(class, Class::StopConfirmation | Class::Help), "{class:?}");
+        }
+    }
+
+    #[test]
+    fn the_confirmation_of_stop_goes_out_once_within_five_minutes_and_only_if_the_carrier_is_silent() {
+        assert_eq!(decide(Class::StopConfirmation, &stopped(299)), Decision::Clear);
+        let refused = Decision::Drop(DropReason::Stopped);
+        assert_eq!(decide(Class::StopConfirmation, &stopped(301)), refused);
+        let mut facts = stopped(1);
+        facts.standing.confirmed = true;
+        assert_eq!(decide(Class::StopConfirmation, &facts), refused);
+        let mut facts = stopped(1);
+        facts.carrier_answers_keywords = true;
+        assert_eq!(decide(Class::StopConfirmation, &facts), refused);
+    }
+
+    #[test]
+    fn no_consent_no_text() {
+        let mut facts = allowed();
+        facts.standing.grant = None;
+        assert_eq!(decide(Class::Automated, &facts), Decision::Drop(DropReason::NoConsent));
+        assert_eq!(decide(Class::StaffReply, &facts), Decision::Drop(DropReason::NoConsent));
+        let mut facts = allowed();
+        facts.standing.denial = Some(Id::from_bytes([2; 16]));
+        assert_eq!(decide(Class::Automated, &facts), Decision::Drop(DropReason::NoConsent));
+    }
+
+    #[test]
+    fn an_unread_text_holds_everything_but_the_answer_to_an_emergency() {
+        let mut facts = allowed();
+        facts.unread = 1;
+        for class in Class::ALL.into_iter().filter(|class| *class != Class::StopConfirmation) {
+            let held = matches!(decide(class, &facts), Decision::Hold { why: HoldReason::Unread, .. });
+            assert_eq!(held, class != Class::Emergency, "{class:?}");
+        }
+    }
+
+    #[test]
+    fn quiet_hours_hold_reminders_and_ask_for_replies() {
+        let mut facts = allowed();
+        facts.quiet_until = Some(from_millis(NOW + 3_600_000));
+        let held = Decision::Hold { why: HoldReason::QuietHours, until: facts.quiet_until };
+        assert_eq!(decide(Class::Automated, &facts), held);
+        assert_eq!(decide(Class::StaffReply, &facts), held);
+        assert_eq!(decide(Class::Answer, &facts), Decision::Clear);
+        facts.quiet_overridden = true;
+        assert_eq!(decide(Class::StaffReply, &facts), Decision::Clear);
+        assert_eq!(decide(Class::Automated, &facts), held);
+        facts.expires_at = Some(from_millis(NOW + 1_800_000));
+        assert_eq!(decide(Class::Automated, &facts), Decision::Drop(DropReason::Expired), "never a day late");
+    }
+
+    #[test]
+    fn what_does_not_hold_any_more_or_is_late_is_dropped() {
+        let mut facts = allowed();
+        facts.still_true = false;
+        assert_eq!(decide(Class::Automated, &facts), Decision::Drop(DropReason::NoLongerTrue));
+        let mut facts = allowed();
+        facts.expires_at = Some(facts.now);
+        assert_eq!(decide(Class::StaffReply, &facts), Decision::Drop(DropReason::Expired));
+    }
+}

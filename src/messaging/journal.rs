@@ -1,0 +1,99 @@
+//! What messaging writes into the audit log, in the transaction of what it is about.
+
+use super::{
+    Message,
+    attempt::OutboundRow,
+    carrier_port::{Attempt, SendOutcome},
+    gate::DropReason,
+    settle::AttemptRow,
+};
+use crate::{
+    audit::{self, Action, Actor, AuditEntry, AuditSigner, Detail},
+    db::{DbError, Tx},
+    kernel::{Id, Instruments, Tenant},
+    messaging::Author,
+    vault::{DataKey, Vault, VaultError},
+};
+
+const COMPONENT: &str = "messaging";
+
+/// Signs a tenant's rows.
+#[derive(Clone)]
+pub(super) struct Journal(AuditSigner);
+
+impl Journal {
+    pub(super) async fn of(vault: &Vault, instruments: &Instruments, tenant: Id<Tenant>) -> Result<Self, VaultError> {
+        Ok(Self(AuditSigner::new(vault, instruments.clone(), tenant).await?))
+    }
+
+    async fn write(&self, tx: &mut Tx, entry: AuditEntry) -> Result<(), DbError> {
+        audit::record(tx, &entry, &self.0).await.map(|_| ())
+    }
+
+    pub(super) async fn received(&self, tx: &mut Tx, text: Id<Message>, key: Id<DataKey>) -> Result<(), DbError> {
+        let entry = AuditEntry::new(Actor::System(COMPONENT), Action::Receive, "inbound-text")
+            .about("message", text)
+            .with_detail(Detail::new().id("sealed_under", key));
+        self.write(tx, entry).await
+    }
+
+    pub(super) async fn cleared(
+        &self,
+        tx: &mut Tx,
+        text: &OutboundRow,
+        attempt: Id<Attempt>,
+        grant: Option<Id<crate::consent::ConsentEntry>>,
+    ) -> Result<(), DbError> {
+        let mut detail = Detail::new().code("class", text.class.code()).id("attempt", attempt);
+        if let Some(grant) = grant {
+            detail = detail.id("consent", grant);
+        }
+        if text.quiet_overridden {
+            detail = detail.code("override", "quiet-hours");
+        }
+        let actor = match text.author {
+            Author::Staff(id) => Actor::Staff(id),
+            Author::System | Author::Patient => Actor::System(COMPONENT),
+        };
+        let mut entry = AuditEntry::new(actor, Action::Send, "outbound-text").about("message", text.id);
+        if let Some(patient) = text.patient {
+            entry = entry.about("patient", patient);
+        }
+        self.write(tx, entry.with_detail(detail)).await
+    }
+
+    pub(super) async fn dropped(&self, tx: &mut Tx, text: &OutboundRow, why: DropReason) -> Result<(), DbError> {
+        let entry = AuditEntry::new(Actor::System("gate"), Action::Refusal, "outbound-text")
+            .about("message", text.id)
+            .ended(audit::Outcome::Refused)
+            .with_detail(Detail::new().code("reason", why.code()).code("class", text.class.code()));
+        self.write(tx, entry).await
+    }
+
+    pub(super) async fn settled(
+        &self,
+        tx: &mut Tx,
+        attempt: &AttemptRow,
+        outcome: &SendOutcome,
+    ) -> Result<(), DbError> {
+        let (code, ended) = match outcome {
+            SendOutcome::Accepted { .. } => ("accepted", audit::Outcome::Success),
+            SendOutcome::Refused(_) => ("refused", audit::Outcome::Refused),
+            SendOutcome::NotSent { .. } => ("not-sent", audit::Outcome::Failed),
+            SendOutcome::Unknown { .. } => ("unknown", audit::Outcome::Failed),
+        };
+        let entry = AuditEntry::new(Actor::System(COMPONENT), Action::Send, "attempt-settled")
+            .about("message", attempt.message)
+            .about("attempt", attempt.id)
+            .ended(ended)
+            .with_detail(Detail::new().code("answer", code));
+        self.write(tx, entry).await
+    }
+
+    pub(super) async fn delivery(&self, tx: &mut Tx, text: Id<Message>, to: &'static str) -> Result<(), DbError> {
+        let entry = AuditEntry::new(Actor::System(COMPONENT), Action::Edit, "delivery-status")
+            .about("message", text)
+            .with_detail(Detail::new().code("state", to));
+        self.write(tx, entry).await
+    }
+}

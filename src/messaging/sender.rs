@@ -1,0 +1,296 @@
+//! Takes queued texts through the gate and hands what it clears to the carrier, once.
+
+use super::{
+    AboutText, Message, MessagingError,
+    attempt::{COLUMNS, CommitAttempt, Committed, OutboundRow, changed_job},
+    carrier_port::{Attempt, NotSentReason, OutgoingText, Remedy, SendOutcome, UnknownReason},
+    gate::{self, QuietHours},
+    journal::Journal,
+    settle::{AttemptRow, Settler},
+    state,
+};
+use crate::{
+    db::{DbError, Tx, sql_built},
+    guard,
+    jobs::{JobError, LeasedJob, Outcome},
+    kernel::{Id, Language, Patient, Phi, PhoneNumber, Tenant},
+    patient::Directory,
+    practice::{Practice, Practices},
+    template::{Catalogue, Params, Segments, TextKey},
+    vault::{Place, RetentionClass, Sealed},
+};
+use futures_util::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
+use std::{sync::Arc, time::Duration};
+
+/// How long after the commit of its attempt a text may still be handed to the carrier.
+const SEND_WITHIN: SignedDuration = SignedDuration::from_secs(15);
+/// How soon a text that waits for an event looks again, should the event's wake-up be lost.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(2);
+/// Twilio's longest validity period, in seconds; others take no less.
+const LONGEST_VALIDITY: i64 = 36_000;
+
+/// Asked by the gate, in the attempt's transaction: does what a text says of a resource still hold?
+pub trait Relevance: Send + Sync + 'static {
+    /// Whether `version`, in the words of whoever wrote the text, still holds of `about`.
+    fn still_true<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        tenant: Id<Tenant>,
+        about: &'a str,
+        version: &'a str,
+    ) -> BoxFuture<'a, Result<bool, DbError>>;
+}
+
+/// Sends texts.
+#[derive(Clone)]
+pub struct Sender {
+    settler: Settler,
+    practices: Arc<Practices>,
+    catalogue: Arc<Catalogue>,
+    relevance: Arc<dyn Relevance>,
+    directory: Directory,
+}
+
+/// A text opened for sending.
+struct Opened {
+    row: OutboundRow,
+    number: PhoneNumber,
+    our_number: PhoneNumber,
+    body: Phi<String>,
+    template_version: Option<u32>,
+}
+
+impl Sender {
+    /// A sender that settles what it sends through `settler`.
+    #[must_use]
+    pub fn new(
+        settler: Settler,
+        practices: Arc<Practices>,
+        catalogue: Arc<Catalogue>,
+        relevance: Arc<dyn Relevance>,
+        directory: Directory,
+    ) -> Self {
+        Self { settler, practices, catalogue, relevance, directory }
+    }
+
+    /// Handles [`SEND_TEXT`](super::SEND_TEXT).
+    ///
+    /// # Errors
+    /// [`JobError::Postpone`] while the gate holds the text; otherwise as something is away.
+    pub async fn send(&self, job: LeasedJob) -> Outcome {
+        let AboutText { message } = job.payload()?;
+        let Some(row) = self.load(job.tenant, message).await? else { return Ok(()) };
+        match row.state.as_str() {
+            state::QUEUED => self.attempt(job.tenant, row).await,
+            state::SENDING => self.recover(job.tenant, row.id).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn load(&self, tenant: Id<Tenant>, message: Id<Message>) -> Result<Option<OutboundRow>, DbError> {
+        let text = format!("SELECT {COLUMNS} FROM message WHERE tenant = $1 AND id = $2 AND direction = 'out'");
+        let row = self.settler.db.optional(sql_built(text).bind(tenant).bind(message)).await?;
+        row.as_ref().map(OutboundRow::read).transpose()
+    }
+
+    async fn attempt(&self, tenant: Id<Tenant>, row: OutboundRow) -> Outcome {
+        let practice = self.practices.get(tenant).ok_or(MessagingError::NotConfigured)?;
+        let carrier = Arc::clone(self.settler.carriers.get(&tenant).ok_or(MessagingError::NotConfigured)?);
+        let opened = self.open(&practice, row).await?;
+        let attempt = self.settler.instruments.new_id::<Attempt>();
+        let send_by = later(self.settler.instruments.now(), SEND_WITHIN);
+        let commit = self.commit_command(&practice, &opened, attempt, send_by, carrier.name()).await?;
+        match self.settler.db.execute(commit).await? {
+            Committed::NotQueued | Committed::Dropped(_) => Ok(()),
+            Committed::Held(why, until) => Err(JobError::Postpone {
+                code: why.code(),
+                until: until.unwrap_or_else(|| later(self.settler.instruments.now(), LOOK_AGAIN)),
+            }),
+            Committed::Cleared => {
+                let text = self.outgoing(&practice, opened, attempt, send_by)?;
+                let message = text.1;
+                let outcome = carrier.send(gate::cleared(text.0)).await;
+                self.conclude(tenant, message, outcome, carrier.name()).await
+            }
+        }
+    }
+
+    /// Settles the attempt by the carrier's answer, and says when to come back if the text has not left.
+    async fn conclude(
+        &self,
+        tenant: Id<Tenant>,
+        message: Id<Message>,
+        outcome: SendOutcome,
+        carrier: &'static str,
+    ) -> Outcome {
+        let attempt = AttemptRow::newest(&self.settler.db, tenant, message).await?.ok_or(DbError::NotFound)?;
+        let again = match &outcome {
+            SendOutcome::NotSent { reason, retry_after } => {
+                let code = match reason {
+                    NotSentReason::SendByPassed => "send-by-passed",
+                    NotSentReason::ConnectFailed => "carrier-unreachable",
+                    NotSentReason::Throttled => "carrier-throttled",
+                };
+                Some(JobError::Retry { code, after: *retry_after })
+            }
+            SendOutcome::Refused(refusal) => {
+                match refusal.class.remedy(self.settler.instruments.now(), refusal.retry_after) {
+                    Remedy::RetryAt(until) => Some(JobError::Postpone { code: refusal.class.as_str(), until }),
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        self.settler.write(tenant, &attempt, outcome, carrier).await?;
+        again.map_or(Ok(()), Err)
+    }
+
+    /// A crash or a lost lease left an attempt without an outcome. Nobody touches it until send-by plus twice the
+    /// carrier's time to answer; then it is unknown, and the carrier's list is asked.
+    async fn recover(&self, tenant: Id<Tenant>, message: Id<Message>) -> Outcome {
+        let attempt = AttemptRow::newest(&self.settler.db, tenant, message).await?.ok_or(DbError::NotFound)?;
+        let carrier = self.settler.carriers.get(&tenant).ok_or(MessagingError::NotConfigured)?;
+        let patience = SignedDuration::try_from(carrier.answers_within() * 2).unwrap_or(SignedDuration::from_mins(5));
+        let untouched_until = later(attempt.send_by, patience);
+        if self.settler.instruments.now() < untouched_until {
+            return Err(JobError::Postpone { code: "attempt-in-flight", until: untouched_until });
+        }
+        let outcome = SendOutcome::Unknown { reason: UnknownReason::NoAnswer };
+        self.settler.write(tenant, &attempt, outcome, carrier.name()).await
+    }
+
+    async fn open(&self, practice: &Practice, row: OutboundRow) -> Result<Opened, MessagingError> {
+        let vault = &self.settler.vault;
+        let query = sql_built(
+            "SELECT number, language, template_key, parameters, body FROM message WHERE tenant = $1 AND id = $2"
+                .to_owned(),
+        );
+        let sealed = self.settler.db.one(query.bind(practice.tenant).bind(row.id)).await?;
+        let place = |column| Place::new("message", &row.id, column);
+        let number = Sealed::from_bytes(sealed.get("number")?)?;
+        let number = vault.open_text(practice.tenant, place("number"), &number).await?;
+        let number = PhoneNumber::parse(number.as_str()).map_err(|_| MessagingError::Stored)?;
+        let our_number = PhoneNumber::parse(&row.our_number).map_err(|_| MessagingError::Stored)?;
+        let language = Language::from_tag(&sealed.get::<String>("language")?).unwrap_or_default();
+        let (body, template_version) = if let Some(key) = sealed.get::<Option<String>>("template_key")? {
+            let parameters = Sealed::from_bytes(sealed.get("parameters")?)?;
+            let parameters = vault.open(practice.tenant, place("parameters"), &parameters).await?;
+            let params = Params::decode(&parameters).map_err(|_| MessagingError::Template)?;
+            let key: TextKey = key.parse().map_err(|_| MessagingError::Template)?;
+            let rendered = self.catalogue.render(key, language, &params).map_err(|_| MessagingError::Template)?;
+            (rendered.text, Some(rendered.version))
+        } else {
+            let body = Sealed::from_bytes(sealed.get("body")?)?;
+            (vault.open_text(practice.tenant, place("body"), &body).await?, None)
+        };
+        Ok(Opened { row, number, our_number, body, template_version })
+    }
+
+    async fn commit_command(
+        &self,
+        practice: &Arc<Practice>,
+        opened: &Opened,
+        attempt: Id<Attempt>,
+        send_by: Timestamp,
+        carrier: &'static str,
+    ) -> Result<CommitAttempt, JobError> {
+        let (vault, instruments, tenant) = (&self.settler.vault, &self.settler.instruments, practice.tenant);
+        let place = Place::new("message", &opened.row.id, "body");
+        let bytes = opened.body.as_str().as_bytes();
+        let body = vault.seal(tenant, RetentionClass::Clinical, place, bytes).await.map_err(MessagingError::from)?;
+        Ok(CommitAttempt {
+            tenant,
+            message: opened.row.id,
+            attempt,
+            question: instruments.new_id(),
+            practice: Arc::clone(practice),
+            relevance: Arc::clone(&self.relevance),
+            now: instruments.now(),
+            send_by,
+            body,
+            content_hash: vault.content_hash(tenant, bytes).await.map_err(MessagingError::from)?,
+            segments: u32::try_from(Segments::of(opened.body.as_str()).count).unwrap_or(u32::MAX),
+            template_version: opened.template_version,
+            guard_blocks: self.guard_blocks(tenant, opened).await?,
+            carrier,
+            changed: changed_job(instruments, tenant, opened.row.id)?,
+            journal: Journal::of(vault, instruments, tenant).await.map_err(MessagingError::from)?,
+        })
+    }
+
+    /// Holds words that a person wrote against the guard. Templates were held against it when they were made.
+    async fn guard_blocks(&self, tenant: Id<Tenant>, opened: &Opened) -> Result<bool, MessagingError> {
+        if opened.template_version.is_some() || !opened.row.class.rule().guard {
+            return Ok(false);
+        }
+        let terms = match opened.row.patient {
+            Some(patient) => guard_terms(&self.directory, tenant, patient).await?,
+            None => Vec::new(),
+        };
+        Ok(!guard::check(opened.body.as_str(), &terms).allowed)
+    }
+
+    fn outgoing(
+        &self,
+        practice: &Practice,
+        opened: Opened,
+        attempt: Id<Attempt>,
+        send_by: Timestamp,
+    ) -> Result<(OutgoingText, Id<Message>), MessagingError> {
+        let mut status_callback = practice
+            .public_url
+            .join(&format!("carriers/twilio/{}/status", practice.slug))
+            .map_err(|_| MessagingError::NotConfigured)?;
+        status_callback.query_pairs_mut().append_pair("attempt", &attempt.to_string());
+        let validity = self.validity(practice, &opened.row);
+        let text = OutgoingText {
+            tenant: practice.tenant,
+            attempt,
+            from: opened.our_number,
+            to: opened.number,
+            body: opened.body,
+            status_callback,
+            validity,
+            send_by,
+        };
+        Ok((text, opened.row.id))
+    }
+
+    /// How long the carrier may try: until the text is stale or quiet hours begin, whichever comes first.
+    fn validity(&self, practice: &Practice, row: &OutboundRow) -> Duration {
+        let now = self.settler.instruments.now();
+        let closes = match row.class.rule().quiet_hours {
+            QuietHours::Wait => practice.quiet_hours.closes_at(now, &practice.zone),
+            QuietHours::Asked if !row.quiet_overridden => practice.quiet_hours.closes_at(now, &practice.zone),
+            _ => None,
+        };
+        let ends = [closes, row.expires_at].into_iter().flatten().min();
+        let seconds = ends.map_or(LONGEST_VALIDITY, |end| end.duration_since(now).as_secs());
+        Duration::from_secs(u64::try_from(seconds.clamp(1, LONGEST_VALIDITY)).unwrap_or(1))
+    }
+}
+
+/// The names of the patient's medications and conditions, as the guard takes them.
+///
+/// # Errors
+/// [`MessagingError`] as vault or database are away.
+pub async fn guard_terms(
+    directory: &Directory,
+    tenant: Id<Tenant>,
+    patient: Id<Patient>,
+) -> Result<Vec<guard::ChartTerm>, MessagingError> {
+    let Some((terms, _)) = directory.chart_terms(tenant, patient).await? else { return Ok(Vec::new()) };
+    Ok(terms
+        .into_exposed()
+        .into_iter()
+        .map(|(kind, name)| match kind.as_str() {
+            "medication" => guard::ChartTerm::medication(name),
+            _ => guard::ChartTerm::condition(name),
+        })
+        .collect())
+}
+
+fn later(instant: Timestamp, span: SignedDuration) -> Timestamp {
+    instant.checked_add(span).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,142 @@
+//! STOP, START and HELP: in force in the transaction that reads them (D2, D3).
+
+use crate::{
+    audit::{self, Action, Actor, AuditEntry, AuditSigner, Detail},
+    consent::{self, Category, ConsentEntry, Decision, NewEntry, Source},
+    db::{DbError, Tx, sql},
+    intent::Compliance,
+    kernel::{Id, Instruments, Patient, Tenant},
+    messaging::Message,
+};
+use jiff::Timestamp;
+
+/// The wording under which START agrees to texts: the text that confirms it.
+const START_WORDING: &str = "started:1";
+/// What a patient who is alone on a number agrees to by START.
+const START_COVERS: [Category; 2] = [Category::Appointment, Category::Refill];
+
+/// A keyword or a wish in free words, and for whom it counts.
+pub(super) struct Wish {
+    pub(super) tenant: Id<Tenant>,
+    pub(super) message: Id<Message>,
+    pub(super) number_token: Vec<u8>,
+    /// Everybody on the number: STOP from a shared phone stops it for all (D2).
+    pub(super) patients: Vec<Id<Patient>>,
+    pub(super) what: Compliance,
+    /// The carrier has confirmed it already.
+    pub(super) carrier_answered: bool,
+    pub(super) now: Timestamp,
+    /// Ids for the ledger: one per patient and category.
+    pub(super) entries: Vec<Id<ConsentEntry>>,
+    pub(super) signer: AuditSigner,
+}
+
+impl Wish {
+    /// How many ledger ids a wish of `patients` may use.
+    pub(super) fn ids(instruments: &Instruments, patients: usize) -> Vec<Id<ConsentEntry>> {
+        (0..patients * Category::ALL.len()).map(|_| instruments.new_id()).collect()
+    }
+
+    /// Puts it in force.
+    pub(super) async fn enforce(&self, tx: &mut Tx) -> Result<(), DbError> {
+        match self.what {
+            Compliance::Help => return Ok(()),
+            Compliance::OptOut => self.stop(tx).await?,
+            Compliance::OptIn => self.start(tx).await?,
+        }
+        let code = if self.what == Compliance::OptOut { "stop" } else { "start" };
+        let mut entry = AuditEntry::new(Actor::System("routing"), Action::Consent, "keyword")
+            .about("message", self.message)
+            .with_detail(Detail::new().code("wish", code));
+        for patient in &self.patients {
+            entry = entry.about("patient", *patient);
+        }
+        audit::record(tx, &entry, &self.signer).await.map(|_| ())
+    }
+
+    async fn stop(&self, tx: &mut Tx) -> Result<(), DbError> {
+        let fresh = consent::suppress(tx, self.tenant, &self.number_token, Source::Stop, self.now).await?;
+        if self.carrier_answered {
+            consent::mark_confirmed(tx, self.tenant, &self.number_token, self.now).await?;
+        }
+        if !fresh {
+            return Ok(());
+        }
+        let mut ids = self.entries.iter();
+        for patient in &self.patients {
+            for category in Category::ALL {
+                if let Some(id) = ids.next() {
+                    self.record(tx, *id, *patient, *category, Decision::Denied, Source::Stop, "").await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// START is new explicit consent of whoever holds the phone: a patient who is alone on the number agrees to what
+    /// the confirmation says; of several, each gets back what STOP took.
+    async fn start(&self, tx: &mut Tx) -> Result<(), DbError> {
+        consent::release(tx, self.tenant, &self.number_token, self.now).await?;
+        let alone = self.patients.len() == 1;
+        let mut ids = self.entries.iter();
+        for patient in &self.patients {
+            for category in Category::ALL {
+                let covered =
+                    (alone && START_COVERS.contains(category)) || self.stop_took(tx, *patient, *category).await?;
+                if let (true, Some(id)) = (covered, ids.next()) {
+                    self.record(tx, *id, *patient, *category, Decision::Granted, Source::Start, START_WORDING).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the patient had agreed to the category before STOP, and by STOP alone does not any more.
+    async fn stop_took(&self, tx: &mut Tx, patient: Id<Patient>, category: Category) -> Result<bool, DbError> {
+        let rows = tx
+            .all(
+                sql("SELECT decision, source FROM consent_entry WHERE tenant = $1 AND patient = $2 AND category = $3 \
+                     AND (number_token IS NULL OR number_token = $4) ORDER BY effective_at DESC, id DESC LIMIT 50")
+                .bind(self.tenant)
+                .bind(patient)
+                .bind(category.code())
+                .bind(self.number_token.clone()),
+            )
+            .await?;
+        for row in &rows {
+            if row.get::<String>("source")? != Source::Stop.code() {
+                return Ok(row.get::<String>("decision")? == Decision::Granted.code());
+            }
+        }
+        Ok(false)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the parts of one ledger entry")]
+    async fn record(
+        &self,
+        tx: &mut Tx,
+        id: Id<ConsentEntry>,
+        patient: Id<Patient>,
+        category: Category,
+        decision: Decision,
+        source: Source,
+        wording: &str,
+    ) -> Result<(), DbError> {
+        let entry = NewEntry {
+            id,
+            tenant: self.tenant,
+            patient: Some(patient),
+            number_token: Some(self.number_token.clone()),
+            category,
+            decision,
+            source,
+            wording: wording.to_owned(),
+            recorded_by: format!("message:{}", self.message),
+            proof: None,
+            ehr_reference: None,
+            effective_at: self.now,
+            recorded_at: self.now,
+        };
+        consent::record(tx, &entry).await.map(|_| ())
+    }
+}

@@ -1,0 +1,138 @@
+//! Which team acts on a reading, and whether a workflow may act alone. Pure.
+
+use super::TaskReason;
+use crate::{
+    access::Team,
+    intent::{Certainty, Compliance, Context, Intent, Reading, Sentiment, Urgency},
+};
+
+/// Where a reading goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route {
+    /// The workflow that asked answers it.
+    Workflow,
+    /// A person of this team looks at it.
+    Person(Team, TaskReason),
+    /// Nothing needs to be done.
+    Nobody,
+}
+
+/// Routes by precedence: emergency, clinical, opt-out, money, anger, rest (B17). Opting out itself is not routed: it is
+/// in force already; what else the text says is.
+pub(super) fn route(reading: &Reading, asked: Option<Context>) -> Route {
+    let has = |intent| reading.intents.contains(&intent);
+    if matches!(reading.urgency, Urgency::Emergency(_)) {
+        return Route::Person(Team::Nursing, TaskReason::Emergency);
+    }
+    if reading.intents.iter().any(|intent| intent.is_clinical()) || has(Intent::AdherenceNo) {
+        return Route::Person(Team::Nursing, TaskReason::Clinical);
+    }
+    if reading.compliance == Some(Compliance::OptOut) {
+        let visit_meant = asked == Some(Context::AppointmentReminder) || has(Intent::Cancel);
+        return match (visit_meant, reading.certainty) {
+            (true, _) => Route::Person(Team::Scheduling, TaskReason::StoppedOrCancelled),
+            (false, Certainty::Certain) => Route::Nobody,
+            (false, Certainty::Unsure) => Route::Person(Team::Scheduling, TaskReason::NotUnderstood),
+        };
+    }
+    if has(Intent::FinancialBarrier) {
+        return Route::Person(Team::Billing, TaskReason::Financial);
+    }
+    if reading.sentiment == Sentiment::Angry {
+        return Route::Person(Team::Management, TaskReason::Complaint);
+    }
+    if reading.needs_person() {
+        return Route::Person(Team::Scheduling, TaskReason::NotUnderstood);
+    }
+    if reading.compliance.is_some() {
+        return Route::Nobody;
+    }
+    if asked.is_some_and(|context| answers(context, reading)) {
+        return Route::Workflow;
+    }
+    unasked(reading)
+}
+
+/// Whether the reading is an answer that the workflow behind `context` can act on.
+fn answers(context: Context, reading: &Reading) -> bool {
+    let only = |allowed: &[Intent]| reading.intents.iter().all(|intent| allowed.contains(intent));
+    match context {
+        Context::AppointmentReminder => {
+            only(&[Intent::Confirm, Intent::Reschedule, Intent::Cancel]) && reading.intents.len() == 1
+        }
+        Context::RescheduleOffer => reading.slot.is_some() || only(&[Intent::Reschedule, Intent::Cancel]),
+        // A declined refill reads as `other` and ends the notice.
+        Context::RefillDue => only(&[Intent::Refill, Intent::Other]),
+        _ => false,
+    }
+}
+
+fn unasked(reading: &Reading) -> Route {
+    let team = reading.intents.iter().find_map(|intent| match intent {
+        Intent::Refill => Some((Team::Pharmacy, TaskReason::Refill)),
+        Intent::Reschedule => Some((Team::Scheduling, TaskReason::Reschedule)),
+        Intent::Cancel => Some((Team::Scheduling, TaskReason::Cancel)),
+        Intent::ResultsQuestion => Some((Team::Nursing, TaskReason::Results)),
+        Intent::Arrival => Some((Team::Scheduling, TaskReason::Arrival)),
+        Intent::WrongNumber => Some((Team::Scheduling, TaskReason::WrongNumber)),
+        Intent::LogisticsQuestion => Some((Team::Scheduling, TaskReason::Question)),
+        Intent::IntakeYes | Intent::IntakeNo => Some((Team::Intake, TaskReason::NotUnderstood)),
+        _ => None,
+    });
+    match team {
+        Some((team, reason)) => Route::Person(team, reason),
+        None if reading.intents.iter().all(|intent| *intent == Intent::ThanksSmalltalk) => Route::Nobody,
+        None => Route::Person(Team::Scheduling, TaskReason::NotUnderstood),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        intent::{Question, read},
+        kernel::Language,
+    };
+    use jiff::civil::date;
+
+    fn routed(text: &str, context: Context) -> Route {
+        let question = Question { context, ..Question::none(date(2026, 11, 23)) };
+        let asked = (context != Context::None).then_some(context);
+        route(&read(text, &question, Language::English, false), asked)
+    }
+
+    #[test]
+    fn plain_answers_go_to_the_workflow() {
+        for text in ["C", "yes", "R", "can't make it"] {
+            assert_eq!(routed(text, Context::AppointmentReminder), Route::Workflow, "{text}");
+        }
+        assert_eq!(routed("YES", Context::RefillDue), Route::Workflow);
+    }
+
+    #[test]
+    fn danger_and_symptoms_go_to_the_nurse_whatever_else_is_said() {
+        let emergency = Route::Person(Team::Nursing, TaskReason::Emergency);
+        assert_eq!(routed("C but I have chest pain right now", Context::AppointmentReminder), emergency);
+        assert_eq!(routed("STOP my chest hurts and I can't breathe", Context::None), emergency);
+    }
+
+    #[test]
+    fn what_is_not_understood_goes_to_a_person() {
+        for text in ["", "purple elephants", "maybe", "🤷"] {
+            assert!(matches!(routed(text, Context::AppointmentReminder), Route::Person(..)), "{text}");
+        }
+        assert!(matches!(routed("YES", Context::None), Route::Person(..)));
+    }
+
+    #[test]
+    fn a_stop_after_a_reminder_is_also_looked_at() {
+        let task = Route::Person(Team::Scheduling, TaskReason::StoppedOrCancelled);
+        assert_eq!(routed("CANCEL", Context::AppointmentReminder), task);
+        assert_eq!(routed("STOP", Context::None), Route::Nobody);
+    }
+
+    #[test]
+    fn thanks_need_nobody() {
+        assert_eq!(routed("thank you!", Context::None), Route::Nobody);
+    }
+}
