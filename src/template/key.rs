@@ -132,7 +132,7 @@ pub enum TextClass {
     Form,
 }
 
-/// What a patient's consent must cover for a text.
+/// What a patient's consent must cover for a text: the consent ledger's categories, and one that needs none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TextCategory {
@@ -140,8 +140,8 @@ pub enum TextCategory {
     Appointment,
     /// Prescription refills.
     Refill,
-    /// Messages of the care team.
-    Message,
+    /// Care: what clinical staff have to say.
+    Clinical,
     /// The texting itself: needs no category's consent.
     Service,
 }
@@ -153,7 +153,7 @@ impl TextCategory {
         match self {
             Self::Appointment => "appointment",
             Self::Refill => "refill",
-            Self::Message => "message",
+            Self::Clinical => "clinical",
             Self::Service => "service",
         }
     }
