@@ -24,10 +24,9 @@ mod tests;
 pub use mistake::{ConfigError, Mistake};
 pub use secret::Secret;
 pub use settings::{
-    AuditSettings, CarrierSettings, ClientAuthentication, ClinicNumber, DatabaseSettings, EhrSettings, KeywordAnswerer,
-    LogFormat, LogSettings, MfaAttestation, MfaSettings, OptOutWording, Policies, ROLE_NAMES, Registration,
-    ReminderRule, RoleRule, ServerSettings, Settings, SigningAlgorithm, StopScope, TenantSettings, TextingHours,
-    TwilioSettings,
+    AuditSettings, CarrierSettings, ClientAuthentication, DatabaseSettings, EhrSettings, LogFormat, LogSettings,
+    MfaAttestation, MfaSettings, OptOutWording, Policies, Registration, RoleRule, ServerSettings, Settings,
+    SigningAlgorithm, StopScope, TenantSettings, TwilioApiKey, TwilioSettings,
 };
 pub use surroundings::{ProcessSurroundings, Surroundings};
 

@@ -3,10 +3,11 @@
 use super::{
     read_service::base_url,
     reader::Section,
-    settings::{ClientAuthentication, EhrSettings, MfaAttestation, MfaSettings, ROLE_NAMES, Registration, RoleRule},
+    settings::{ClientAuthentication, EhrSettings, MfaAttestation, MfaSettings, Registration, RoleRule},
     value::{self, Parsed, Wrong},
 };
-use std::{collections::BTreeSet, sync::Arc};
+use crate::access::Role;
+use std::sync::Arc;
 use toml::Value;
 
 /// What the launched inbox asks for: who the person is, and the patient in context (SMART App Launch 2.2, "Scopes").
@@ -95,7 +96,7 @@ fn signs(section: &Section<'_, '_>, backend: &Registration) -> bool {
 fn mfa(section: &Section<'_, '_>) -> Option<MfaSettings> {
     let methods = section.optional_list("accepted_amr", value::text);
     let context_classes = section.list("accepted_acr", value::text);
-    let attestation = section.optional_section("attestation").map(|section| {
+    let attestation = section.section_if_there("attestation", |section| {
         let signed_by = section.required("signed_by", "write who signed it", value::text);
         let signed_on = section.required("signed_on", "write the day: \"2026-03-01\"", value::date);
         let statement = section.required("statement", "write what was signed", value::text);
@@ -104,8 +105,7 @@ fn mfa(section: &Section<'_, '_>) -> Option<MfaSettings> {
     Some(MfaSettings {
         accepted_amr: methods?.unwrap_or_else(|| owned(&["mfa"])),
         accepted_acr: context_classes?,
-        // Present with mistakes: no settings. Absent: settings without it.
-        attestation: attestation.map_or(Some(None), |attestation| attestation.map(Some))?,
+        attestation: attestation?,
     })
 }
 
@@ -117,7 +117,7 @@ fn roles(section: &Section<'_, '_>) -> Option<Vec<RoleRule>> {
             let system = rule.required("system", "write the code system of PractitionerRole.code", value::text);
             let code = rule.required("code", "write the code", value::text);
             let roles = rule.filled_list("roles", "write one of ours: [\"nurse\"]", role);
-            Some(RoleRule { system: system?, code: code?, roles: roles?.into_iter().collect::<BTreeSet<_>>() })
+            Some(RoleRule { system: system?, code: code?, roles: roles?.into_iter().collect() })
         })
         .collect();
     if rules.is_empty() {
@@ -130,12 +130,10 @@ fn roles(section: &Section<'_, '_>) -> Option<Vec<RoleRule>> {
     rules.into_iter().collect()
 }
 
-fn role(value: &Value) -> Parsed<&'static str> {
-    let text = value::text(value)?;
-    ROLE_NAMES
-        .into_iter()
-        .find(|name| *name == text)
-        .ok_or_else(|| Wrong::new("there is no such role", format!("there is {}", ROLE_NAMES.join(", "))))
+fn role(value: &Value) -> Parsed<Role> {
+    Role::from_code(&value::text(value)?).ok_or_else(|| {
+        Wrong::new("there is no such role", format!("there is {}", Role::ALL.map(Role::code).join(", ")))
+    })
 }
 
 /// A scope is one word (RFC 6749 section 3.3).

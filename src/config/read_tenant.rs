@@ -6,18 +6,20 @@ use super::{
     reader::Section,
     secret::Secret,
     settings::{
-        CarrierSettings, ClinicNumber, KeywordAnswerer, OptOutWording, Policies, Registration, ReminderRule, StopScope,
-        TenantSettings, TextingHours, TwilioSettings,
+        CarrierSettings, OptOutWording, Policies, Registration, StopScope, TenantSettings, TwilioApiKey, TwilioSettings,
     },
     value::{self, Parsed, Wrong},
 };
-use crate::kernel::PhoneNumber;
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use crate::{
+    access::IdleTimeout,
+    kernel::PhoneNumber,
+    practice::{Caps, ClinicNumber, KeywordAnswerer, QuietHours, ReminderRule},
+    vault::Kek,
+};
 use jiff::civil;
 use std::{collections::BTreeSet, sync::Arc};
 use toml::Value;
 use url::Url;
-use zeroize::Zeroizing;
 
 /// Longest clinic name in texts: a reminder with it, a name and a date still fits one segment.
 const TEXT_NAME_LONGEST: usize = 30;
@@ -51,10 +53,10 @@ pub(super) fn tenant(
     let policies = policies(&section.section("policies"));
     let texting_hours = texting_hours(&section.section("texting_hours"));
     let reminders = reminders(section);
+    let caps = section.section_if_there("caps", caps);
     let poll_interval = section.or("poll_seconds", 120, value::integer(5..=3_600));
-    let session_idle = section.or("session_idle_minutes", 5, value::integer(5..=10));
-    let frame_ancestors =
-        section.filled_list("frame_ancestors", "write the EHR's origin: [\"https://ehr.example.org\"]", value::origin);
+    let session_idle = section.or("session_idle_minutes", IdleTimeout::default(), idle_timeout);
+    let frame_ancestors = frame_ancestors(section);
     let key_encryption_keys = key_encryption_keys(section, taken);
     let ehr = read_ehr::ehr(&section.section("ehr"), registrations);
     let carrier = carrier(&section.section("carrier"));
@@ -71,25 +73,38 @@ pub(super) fn tenant(
         texting_hours,
         reminders,
         poll_interval: seconds(poll_interval?),
-        session_idle: seconds(session_idle? * 60),
+        session_idle: session_idle?,
         frame_ancestors: frame_ancestors?,
         key_encryption_keys: key_encryption_keys?,
         ehr: ehr?,
         carrier: carrier?,
         numbers: numbers?,
+        caps: caps?,
         policies,
     })
 }
 
-fn texting_hours(section: &Section<'_, '_>) -> Option<TextingHours> {
+fn frame_ancestors(section: &Section<'_, '_>) -> Option<Vec<String>> {
+    const FIX: &str = "write the EHR's origin: [\"https://ehr.example.org\"]";
+    section.filled_list("frame_ancestors", FIX, value::origin)
+}
+
+fn texting_hours(section: &Section<'_, '_>) -> Option<QuietHours> {
     let opens = section.or("opens", civil::time(9, 0, 0, 0), value::time);
     let closes = section.or("closes", civil::time(20, 0, 0, 0), value::time);
-    let hours = TextingHours { opens: opens?, closes: closes? };
-    if hours.opens >= hours.closes {
-        section.report("closes", Wrong::new("this is not after `opens`", "write a later time of the same day"));
+    let hours = QuietHours { opens: opens?, closes: closes? };
+    if hours.opens > hours.closes {
+        section.report("closes", Wrong::new("this is before `opens`", "write a later time of the same day"));
         return None;
     }
     Some(hours)
+}
+
+/// Limits may be left out, but not one of the two.
+fn caps(section: &Section<'_, '_>) -> Option<Caps> {
+    let limit = |key| section.required(key, "write how many, 1 to 50", value::integer(1..=50));
+    let (per_day, per_week) = (limit("per_day"), limit("per_week"));
+    Some(Caps { per_day: u32::try_from(per_day?).ok()?, per_week: u32::try_from(per_week?).ok()? })
 }
 
 fn reminders(section: &Section<'_, '_>) -> Option<Vec<ReminderRule>> {
@@ -120,9 +135,10 @@ fn reminders(section: &Section<'_, '_>) -> Option<Vec<ReminderRule>> {
 }
 
 /// The hours against the law's, and the reminders against the hours.
-fn check_hours(section: &Section<'_, '_>, policies: Policies, hours: TextingHours, reminders: &[ReminderRule]) {
+fn check_hours(section: &Section<'_, '_>, policies: Policies, hours: QuietHours, reminders: &[ReminderRule]) {
     let (earliest, latest) = (civil::time(8, 0, 0, 0), civil::time(21, 0, 0, 0));
-    if !policies.texts_at_any_hour && (hours.opens < earliest || hours.closes > latest) {
+    let round_the_clock = hours.opens == hours.closes;
+    if !policies.texts_at_any_hour && (round_the_clock || hours.opens < earliest || hours.closes > latest) {
         section.report(
             "texting_hours",
             Wrong::new(
@@ -131,7 +147,7 @@ fn check_hours(section: &Section<'_, '_>, policies: Policies, hours: TextingHour
             ),
         );
     }
-    if reminders.iter().any(|rule| rule.at < hours.opens || rule.at >= hours.closes) {
+    if !round_the_clock && reminders.iter().any(|rule| rule.at < hours.opens || rule.at >= hours.closes) {
         section.report(
             "reminders",
             Wrong::new("a reminder would leave outside texting_hours", "choose a time within them for each"),
@@ -172,28 +188,45 @@ fn policies(section: &Section<'_, '_>) -> Option<Policies> {
     })
 }
 
+fn idle_timeout(value: &Value) -> Parsed<IdleTimeout> {
+    let minutes = value::integer(5..=10)(value)?;
+    let timeout = u8::try_from(minutes).ok().and_then(IdleTimeout::from_minutes);
+    timeout.ok_or_else(|| Wrong::new("sessions cannot end so", "write a whole number of minutes from 5 to 10"))
+}
+
 fn carrier(section: &Section<'_, '_>) -> Option<CarrierSettings> {
     let provider = section.required("provider", "write \"twilio\"", value::one_of(&[("twilio", ())]));
-    let account_sid = section.required("account_sid", "copy it from Twilio's console: AC and 32 digits", account_sid);
+    let account_sid = section.required("account_sid", "copy it from Twilio's console: AC and 32 digits", sid("AC"));
     let auth_token = section.secret("auth_token", "the account's auth token");
     let secondary_auth_token = section.optional_secret("secondary_auth_token");
+    let api_key = section.section_if_there("api_key", |key| {
+        let sid = key.required("sid", "copy it from Twilio's console: SK and 32 digits", sid("SK"));
+        let secret = key.secret("secret", "the key's secret");
+        Some(TwilioApiKey { sid: sid?, secret: secret? })
+    });
+    let messaging_service_sid = section.optional("messaging_service_sid", sid("MG"));
     let api_base = section.optional("api_base", base_url);
     provider?;
     Some(CarrierSettings::Twilio(TwilioSettings {
         account_sid: account_sid?,
         auth_token: auth_token?,
         secondary_auth_token: secondary_auth_token?,
+        api_key: api_key?,
+        messaging_service_sid: messaging_service_sid?,
         api_base: api_base?.or_else(|| Url::parse("https://api.twilio.com/").ok())?,
     }))
 }
 
-fn account_sid(value: &Value) -> Parsed<String> {
-    let text = value::text(value)?;
-    let digits = text.strip_prefix("AC").filter(|digits| digits.len() == 32);
-    if digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit())) {
-        Ok(text)
-    } else {
-        Err(Wrong::new("this is no account SID", "write AC and 32 hexadecimal digits, as Twilio's console shows it"))
+/// A Twilio identifier: two letters for its kind, and 32 hexadecimal digits.
+fn sid(kind: &'static str) -> impl Fn(&Value) -> Parsed<String> {
+    move |value| {
+        let text = value::text(value)?;
+        let digits = text.strip_prefix(kind).filter(|digits| digits.len() == 32);
+        if digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+            return Ok(text);
+        }
+        let fix = format!("write {kind} and 32 hexadecimal digits, as Twilio's console shows it");
+        Err(Wrong::new("this is no identifier of this kind", fix))
     }
 }
 
@@ -206,12 +239,12 @@ fn numbers(section: &Section<'_, '_>, taken: &mut Taken) -> Option<Vec<ClinicNum
             if number.as_ref().is_some_and(|number| !taken.numbers.insert(number.clone())) {
                 entry.report("number", Wrong::new("this number stands twice", "a number belongs to one tenant, once"));
             }
-            let answers_keywords = entry.required(
+            let keywords = entry.required(
                 "answers_keywords",
                 "write \"carrier\" (Twilio's default) or \"chartwire\"",
                 value::one_of(&[("carrier", KeywordAnswerer::Carrier), ("chartwire", KeywordAnswerer::Chartwire)]),
             );
-            Some(ClinicNumber { number: number?, answers_keywords: answers_keywords? })
+            Some(ClinicNumber { number: number?, keywords: keywords? })
         })
         .collect();
     if numbers.is_empty() {
@@ -240,13 +273,7 @@ fn key_encryption_keys(section: &Section<'_, '_>, taken: &mut Taken) -> Option<V
 }
 
 fn key_encryption_key(secret: &Secret) -> Parsed<()> {
-    let bytes = STANDARD.decode(secret.reveal()).map(Zeroizing::new);
-    if bytes.is_ok_and(|bytes| bytes.len() == 32 && bytes.iter().any(|byte| Some(byte) != bytes.first())) {
-        Ok(())
-    } else {
-        Err(Wrong::new(
-            "this is no key-encryption key (base64 of 32 random bytes)",
-            "make one with `chartwire keys generate`",
-        ))
-    }
+    Kek::from_base64(secret.reveal()).map(drop).map_err(|_| {
+        Wrong::new("this is no key-encryption key (base64 of 32 bytes)", "make one with `chartwire keys generate`")
+    })
 }

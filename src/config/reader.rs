@@ -248,10 +248,16 @@ impl<'r, 's> Section<'r, 's> {
         self.child(self.key(key), join(&self.pattern, key), table)
     }
 
-    /// A section below this one, if the file has it.
-    pub(super) fn optional_section(&self, key: &'static str) -> Option<Section<'r, 's>> {
-        let table = self.value(key).and_then(|value| self.table_of(self.key(key), value))?;
-        Some(self.child(self.key(key), join(&self.pattern, key), Some(table)))
+    /// A section that may be left out; the outer `None` means that it is there and wrong.
+    #[expect(clippy::option_option, reason = "absent and wrong are two things")]
+    pub(super) fn section_if_there<T>(
+        &self,
+        key: &'static str,
+        read: impl Fn(&Self) -> Option<T>,
+    ) -> Option<Option<T>> {
+        let Some(value) = self.value(key) else { return Some(None) };
+        let table = self.table_of(self.key(key), value)?;
+        read(&self.child(self.key(key), join(&self.pattern, key), Some(table))).map(Some)
     }
 
     /// The sections of a list (`[[key]]`).

@@ -1,10 +1,13 @@
 //! The settings as the rest of the program receives them: typed, complete and checked.
 
 use super::Secret;
-use crate::kernel::{Language, PhoneNumber};
+use crate::{
+    access::{IdleTimeout, Roles},
+    kernel::{Language, PhoneNumber},
+    practice::{Caps, ClinicNumber, QuietHours, ReminderRule},
+};
 use jiff::{civil, tz::TimeZone};
 use std::{
-    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::Arc,
@@ -136,13 +139,13 @@ pub struct TenantSettings {
     /// The number that texts ask patients to call.
     pub phone: PhoneNumber,
     /// When automated texts may leave, by the practice's clocks.
-    pub texting_hours: TextingHours,
+    pub texting_hours: QuietHours,
     /// Reminders before a visit, the farthest first.
     pub reminders: Vec<ReminderRule>,
     /// How often the EHR is asked for changes.
     pub poll_interval: Duration,
-    /// How long a staff session lives without a request: 5 to 10 minutes (G3).
-    pub session_idle: Duration,
+    /// How long a staff session lives without a request (G3).
+    pub session_idle: IdleTimeout,
     /// The origins whose pages may frame the inbox: the EHR's.
     pub frame_ancestors: Vec<String>,
     /// Key-encryption keys, base64 of 32 bytes each: the first wraps, any unwraps.
@@ -151,28 +154,12 @@ pub struct TenantSettings {
     pub ehr: EhrSettings,
     /// The carrier that its texts go through.
     pub carrier: CarrierSettings,
-    /// The practice's own numbers at the carrier.
+    /// The practice's own numbers at the carrier, one at least, none with another tenant.
     pub numbers: Vec<ClinicNumber>,
+    /// How many automated texts a number may get, where the legal basis asks for a limit (D11).
+    pub caps: Option<Caps>,
     /// Where sources of policy disagree: the strict reading, unless a switch says otherwise (D10).
     pub policies: Policies,
-}
-
-/// Hours of the day in which automated texts may leave: `opens` included, `closes` not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TextingHours {
-    /// The first minute.
-    pub opens: civil::Time,
-    /// The first minute that is too late.
-    pub closes: civil::Time,
-}
-
-/// One reminder before a visit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReminderRule {
-    /// Calendar days before the visit in the practice's zone; 0 is the day itself.
-    pub days_before: u32,
-    /// When it leaves that day, by the practice's clocks.
-    pub at: civil::Time,
 }
 
 /// `[tenants.ehr]`
@@ -227,13 +214,9 @@ pub struct RoleRule {
     pub system: String,
     /// The code.
     pub code: String,
-    /// The roles of ours that it gives, as [`ROLE_NAMES`] lists them.
-    pub roles: BTreeSet<&'static str>,
+    /// The roles of ours that it gives.
+    pub roles: Roles,
 }
-
-/// The roles that a role map may give (G2).
-pub const ROLE_NAMES: [&str; 9] =
-    ["scheduler", "nurse", "billing", "provider", "pharmacy", "intake", "manager", "compliance", "admin"];
 
 /// `[tenants.carrier]`
 #[derive(Debug, Clone)]
@@ -247,30 +230,25 @@ pub enum CarrierSettings {
 pub struct TwilioSettings {
     /// `AC` and 32 hexadecimal digits.
     pub account_sid: String,
-    /// Signs in, and checks the signatures of webhooks.
+    /// Signs in unless there is an API key, and checks the signatures of webhooks.
     pub auth_token: Secret,
     /// While tokens are being exchanged: accepted in signatures too.
     pub secondary_auth_token: Option<Secret>,
+    /// Signs in instead of the account's token, which then only checks signatures.
+    pub api_key: Option<TwilioApiKey>,
+    /// The messaging service that the numbers belong to: `MG` and 32 hexadecimal digits.
+    pub messaging_service_sid: Option<String>,
     /// The API's base URL; ends in `/`.
     pub api_base: Url,
 }
 
-/// A number of the practice.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClinicNumber {
-    /// The number; belongs to one tenant only.
-    pub number: PhoneNumber,
-    /// Who answers STOP, START and HELP on it. Never both.
-    pub answers_keywords: KeywordAnswerer,
-}
-
-/// Who answers STOP, START and HELP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeywordAnswerer {
-    /// The carrier (Twilio's default).
-    Carrier,
-    /// Chartwire; the carrier's own answers are switched off there.
-    Chartwire,
+/// `[tenants.carrier.api_key]`
+#[derive(Debug, Clone)]
+pub struct TwilioApiKey {
+    /// `SK` and 32 hexadecimal digits.
+    pub sid: String,
+    /// The key's secret.
+    pub secret: Secret,
 }
 
 /// `[tenants.policies]`: each `true` and each second choice loosens something, and is listed by `check`.

@@ -56,6 +56,7 @@ impl Fixed {
             ("OAK_CLIENT_SECRET", "oak-secret"),
             ("ELM_TWILIO_TOKEN", "token-1"),
             ("ELM_TWILIO_TOKEN_2", "token-2"),
+            ("ELM_TWILIO_KEY", "key"),
         ];
         let files = [
             ("elm-launch.pem", &**EC_KEY),
