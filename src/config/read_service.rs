@@ -83,8 +83,8 @@ pub(super) fn log(section: &Section<'_, '_>) -> Option<LogSettings> {
 }
 
 pub(super) fn audit(section: &Section<'_, '_>) -> Option<AuditSettings> {
-    let head_file = section.path("head_file", "name a file outside the database: \"audit-head.json\"");
-    Some(AuditSettings { head_file: head_file? })
+    let head_folder = section.path("head_folder", "name a file outside the database: \"audit-head.json\"");
+    Some(AuditSettings { head_folder: head_folder? })
 }
 
 /// All registrations; names that occur twice are reported.

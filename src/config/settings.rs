@@ -77,7 +77,7 @@ pub enum LogFormat {
 pub struct AuditSettings {
     /// A file outside the database that the head of each tenant's audit chain is written to, so that cutting off
     /// the newest rows is noticed. Best kept on another machine's volume.
-    pub head_file: PathBuf,
+    pub head_folder: PathBuf,
 }
 
 /// `[[registrations]]`: what an authorization server knows the service by (RFC 7591 calls it a client). Keys belong to

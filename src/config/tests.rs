@@ -115,7 +115,7 @@ fn the_example_is_read() {
     let settings = Fixed::new().parse(EXAMPLE).unwrap();
     assert_eq!(settings.server.public_url.as_str(), "https://texts.example.org/");
     assert_eq!(settings.database.url.reveal(), "sqlite:/etc/chartwire/chartwire.db");
-    assert_eq!(settings.audit.head_file, Path::new("/etc/chartwire/audit/head.json"));
+    assert_eq!(settings.audit.head_folder, Path::new("/etc/chartwire/audit/heads"));
     let [elm, oak] = settings.tenants.as_slice() else { panic!("two tenants") };
     assert_eq!(elm.ehr.fhir_base.as_str(), "https://ehr.example.org/fhir/r4/");
     assert_eq!(elm.ehr.launch_issuers, ["https://ehr.example.org/fhir/r4"]);
@@ -240,7 +240,7 @@ fn a_mistake_is_named_with_its_key_and_its_fix(
 fn all_mistakes_are_reported_at_once() {
     insta::assert_snapshot!(Fixed::new().parse("[[registrations]]\n[[tenants]]\nzones = 1").unwrap_err(), @r#"
     the configuration has 25 mistakes:
-      audit.head_file: this is missing; name a file outside the database: "audit-head.json"
+      audit.head_folder: this is missing; name a file outside the database: "audit-head.json"
       database.url: this is missing; write "sqlite:chartwire.db", or "postgres://host/database", or refer to it as a secret
       registrations[0].authentication: this is missing; write "private_key_jwt", unless the EHR cannot
       registrations[0].client_id: this is missing; write the client id that the EHR gave

@@ -244,21 +244,22 @@ mod tests {
         assert!(events.try_recv().is_err(), "what was rolled back is not told");
     }
 
+    struct FromTheFuture;
+    impl Command for FromTheFuture {
+        type Output = ();
+        type Error = DbError;
+        async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
+            tx.execute(sql(
+                "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'later', 1, x'00', 0)",
+            ))
+            .await
+            .map(|_| ())
+        }
+    }
+
     #[tokio::test]
     async fn a_database_of_a_newer_program_is_refused() {
         let (db, folder) = database().await;
-        struct FromTheFuture;
-        impl Command for FromTheFuture {
-            type Output = ();
-            type Error = DbError;
-            async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
-                tx.execute(sql(
-                    "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'later', 1, x'00', 0)",
-                ))
-                .await
-                .map(|_| ())
-            }
-        }
         db.execute(FromTheFuture).await.unwrap();
         db.close().await;
         let url = format!("sqlite:{}", folder.path().join("test.db").display());

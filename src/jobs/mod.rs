@@ -372,7 +372,7 @@ mod tests {
         let claim = |token| lease::Claim {
             token: [token; 16],
             now: bench.instruments.now(),
-            lease: Duration::from_secs(60),
+            lease: Duration::from_mins(1),
             limit: 1,
         };
         let slow = bench.db.execute(claim(1)).await.unwrap().remove(0);

@@ -130,9 +130,9 @@ impl IdSource {
         let [r0, r1, rest @ ..] = random;
         let [_, _, t0, t1, t2, t3, t4, t5] = millis.to_be_bytes();
         let [c0, c1] = counter.to_be_bytes();
-        let [a, b, c, d, e, f, ..] = rest;
+        let [r2, r3, r4, r5, r6, r7, ..] = rest;
         // Version 7 in the high bits of byte 6, variant 10 in those of byte 8.
-        Id::from_bytes([t0, t1, t2, t3, t4, t5, 0x70 | c0, c1, 0x80 | (r0 & 0x3f), r1, a, b, c, d, e, f])
+        Id::from_bytes([t0, t1, t2, t3, t4, t5, 0x70 | c0, c1, 0x80 | (r0 & 0x3f), r1, r2, r3, r4, r5, r6, r7])
     }
 }
 
