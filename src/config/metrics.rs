@@ -35,3 +35,19 @@ impl Metrics {
         self.0.run_upkeep();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_recorded_is_rendered_and_a_second_recorder_is_refused() {
+        let metrics = Metrics::install().unwrap();
+        metrics::counter!("chartwire_texts_total", "direction" => "in").increment(2);
+        metrics::histogram!("chartwire_request_seconds").record(0.3);
+        let text = metrics.render();
+        assert!(text.contains("chartwire_texts_total{direction=\"in\"} 2"), "{text}");
+        assert!(text.contains("chartwire_request_seconds_bucket{le=\"0.5\"} 1"), "{text}");
+        assert!(Metrics::install().is_err());
+    }
+}
