@@ -14,7 +14,6 @@ use std::sync::{Arc, Mutex};
 
 pub(super) const TENANT: Id<Tenant> = Id::from_bytes([1; 16]);
 pub(super) const ANA: Id<Patient> = Id::from_bytes([7; 16]);
-pub(super) const ORIGIN: &str = "https://texts.clinic.example";
 const NOW: &str = "2026-03-03T19:10:00Z";
 
 pub(super) fn phi(text: &str) -> Phi<String> {
@@ -64,7 +63,7 @@ pub(super) fn normal() -> ThreadView {
             language: Language::Spanish,
             number_ends: Some("23".to_owned()),
         },
-        next_visit: Some(Visit { at: at(-2_930), with: phi("Dr. Smith"), confirmed: true }),
+        next_visit: Some(Visit { at: at(-2_870), with: phi("Dr. Smith"), confirmed: true }),
         consent: ConsentLine { granted: vec!["appointments".to_owned(), "refills".to_owned()], stopped_since: None },
         shared_with: 1,
         texts: vec![
@@ -131,6 +130,7 @@ pub(super) fn stopped() -> ThreadView {
 pub(super) struct Fake {
     pub(super) view: Mutex<ThreadView>,
     pub(super) asked: Mutex<Vec<String>>,
+    origin: String,
 }
 
 impl Fake {
@@ -160,7 +160,7 @@ impl Fake {
 
 impl InboxSource for Fake {
     fn embedding(&self, tenant: Option<Id<Tenant>>) -> Embedding {
-        let own_origins = vec![ORIGIN.to_owned()];
+        let own_origins = vec![self.origin.clone()];
         match tenant {
             Some(_) => Embedding { frame_ancestors: vec!["https://ehr.example".to_owned()], own_origins },
             None => Embedding { frame_ancestors: Vec::new(), own_origins },
@@ -235,7 +235,9 @@ impl Served {
         let instruments = Instruments::new(clock.clone(), entropy);
         let vault = Vault::new(Arc::new(MemoryStore::default()), Arc::new(keks), instruments.clone());
         let idle: IdleTimeouts = Arc::new(|_| IdleTimeout::default());
-        let fake = Arc::new(Fake { view: Mutex::new(view), asked: Mutex::default() });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let fake = Arc::new(Fake { view: Mutex::new(view), asked: Mutex::default(), origin: address.clone() });
         let parts = inbox::Parts {
             sessions: Sessions::new(db.clone(), vault.clone(), instruments.clone(), Arc::new(NoJournal), idle),
             drafts: Drafts::new(db.clone(), vault.clone(), instruments.clone()),
@@ -252,8 +254,6 @@ impl Served {
         };
         let member = StaffDirectory::new(db.clone(), vault, instruments.clone()).refresh(rosa).await.unwrap();
         let app = router(vec![Section::pages(inbox::routes(parts.clone()))], &instruments);
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let mut served =

@@ -37,7 +37,7 @@ pub(super) struct TextLine<'a> {
     /// `in` or `out`, and who wrote it, as a style class.
     pub(super) class: &'static str,
     pub(super) author: &'a str,
-    /// What kind of author, said where the name does not.
+    /// What the program wrote for.
     pub(super) kind: &'a str,
     pub(super) time: String,
     pub(super) instant: String,
@@ -171,8 +171,8 @@ fn lines<'a>(texts: &'a [TextView], now: Timestamp, zone: &TimeZone) -> Vec<Line
 
 fn text_line<'a>(text: &'a TextView, at: &Zoned) -> TextLine<'a> {
     let (class, author, kind) = match &text.author {
-        TextAuthor::Patient => ("in patient", "", "Patient"),
-        TextAuthor::Staff(name) => ("out staff", name.as_str(), "Staff"),
+        TextAuthor::Patient => ("in patient", "", ""),
+        TextAuthor::Staff(name) => ("out staff", name.as_str(), ""),
         TextAuthor::System(what) => ("out system", "Automatic", what.as_str()),
     };
     let time = clock(at);

@@ -68,7 +68,7 @@ pub(super) async fn with_reply(
     let session = &viewer.session;
     let view = parts.source.thread(viewer, patient_of(viewer)?).await?;
     let now = parts.instruments.now();
-    let roles: Vec<&str> = session.roles.iter().map(crate::access::Role::code).collect();
+    let roles: Vec<&str> = session.roles.iter().map(crate::access::Role::name).collect();
     page::rendered(&InboxPage {
         live: Live::of(&view, &parts.source.zone(session.tenant), now, session.form_token()),
         clinic: &view.clinic,
