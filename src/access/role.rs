@@ -61,6 +61,22 @@ impl Role {
         Self::ALL.into_iter().find(|role| role.code() == code)
     }
 
+    /// The role as people call it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Scheduler => "Scheduler",
+            Self::Nurse => "Nurse",
+            Self::Billing => "Billing",
+            Self::Provider => "Provider",
+            Self::Pharmacy => "Pharmacy",
+            Self::Intake => "Intake",
+            Self::Manager => "Manager",
+            Self::Compliance => "Compliance",
+            Self::Admin => "Administrator",
+        }
+    }
+
     /// People of this role, in words that begin a sentence.
     #[must_use]
     pub const fn people(self) -> &'static str {

@@ -98,6 +98,8 @@ pub struct ActiveSession {
     pub roles_checked_at: Timestamp,
     /// The patient in the EHR's context.
     pub patient: Option<Id<Patient>>,
+    /// How long the person may do nothing.
+    pub idle: IdleTimeout,
     /// When it ends if nothing is done from now on.
     pub ends_at: Timestamp,
     form_token: String,
@@ -213,7 +215,8 @@ impl Sessions {
             return Err(refusal(ending));
         }
         let now = self.instruments.now();
-        let idle = (self.idle)(stored.tenant).duration();
+        let timeout = (self.idle)(stored.tenant);
+        let idle = timeout.duration();
         let ending = if stored.roles.is_empty() {
             Some(Ending::NoRole)
         } else if now.duration_since(stored.started_at) >= ABSOLUTE_END {
@@ -238,6 +241,7 @@ impl Sessions {
             roles: stored.roles,
             roles_checked_at: stored.roles_checked_at,
             patient: stored.patient,
+            idle: timeout,
             ends_at,
             form_token: token.form_token(),
         })

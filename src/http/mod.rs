@@ -1,1 +1,114 @@
-//! The http room.
+//! What answers over HTTP: the router and its layers, the mapping of errors, health, and the staff inbox.
+//!
+//! `app.rs` builds the sections and hands them to [`router`]; every other room is called from here and calls nothing
+//! here. What always holds:
+//! - Every answer carries a request id that we made; an id that a client sends is ignored.
+//! - Neither logs nor metrics hold a query string, a header, a body, or a path beyond its route's pattern.
+//! - A failure says what happened in the form that its reader understands ([`Form`]) and repeats no input.
+//! - A request has a largest size and a longest time; a panic is an answer of 500, without its message.
+
+pub mod cookie;
+pub mod error;
+pub mod health;
+pub mod inbox;
+mod layers;
+mod page;
+mod static_file;
+
+pub use error::{Failure, Form};
+pub use layers::RequestId;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    middleware::{from_fn, from_fn_with_state},
+};
+use std::time::Duration;
+use tower_http::{
+    catch_panic::CatchPanicLayer, limit::RequestBodyLimitLayer, set_header::SetResponseHeaderLayer,
+    timeout::TimeoutLayer,
+};
+
+use crate::kernel::Instruments;
+
+/// Limits on every request.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The largest body, in bytes.
+    pub body: usize,
+    /// How long an answer may take to begin. Streams of events may go on for longer.
+    pub time: Duration,
+}
+
+impl Default for Limits {
+    /// 256 KiB and 30 seconds: more than any carrier's webhook and any page of ours needs.
+    fn default() -> Self {
+        Self { body: 256 * 1024, time: Duration::from_secs(30) }
+    }
+}
+
+/// Routes whose failures are told in one form.
+pub struct Section {
+    form: Form,
+    routes: Router,
+    limits: Limits,
+}
+
+impl Section {
+    /// Routes for programs: failures are problem details (RFC 9457).
+    #[must_use]
+    pub fn api(routes: Router) -> Self {
+        Self { form: Form::Problem, routes, limits: Limits::default() }
+    }
+
+    /// FHIR endpoints: failures are `OperationOutcome`s.
+    #[must_use]
+    pub fn fhir(routes: Router) -> Self {
+        Self { form: Form::OperationOutcome, routes, limits: Limits::default() }
+    }
+
+    /// Pages for people: failures are plain pages.
+    #[must_use]
+    pub fn pages(routes: Router) -> Self {
+        Self { form: Form::Page, routes, limits: Limits::default() }
+    }
+
+    /// With other limits.
+    #[must_use]
+    pub const fn within(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    fn layered(self) -> Router {
+        self.routes
+            .layer(DefaultBodyLimit::disable())
+            .layer(RequestBodyLimitLayer::new(self.limits.body))
+            .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, self.limits.time))
+            .layer(CatchPanicLayer::custom(layers::answer_to_panic))
+            .layer(from_fn_with_state(self.form, error::in_form))
+    }
+}
+
+/// One router of all sections. What no section knows is answered 404 as a problem.
+#[must_use]
+pub fn router(sections: Vec<Section>, instruments: &Instruments) -> Router {
+    sections
+        .into_iter()
+        .fold(Router::new(), |router, section| router.merge(section.layered()))
+        .fallback(|| async { Failure::NotFound })
+        .layer(from_fn_with_state(Form::Problem, error::in_form))
+        .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(fixed(header::REFERRER_POLICY, "no-referrer"))
+        .layer(from_fn(layers::traced))
+        .layer(from_fn_with_state(instruments.clone(), layers::numbered))
+}
+
+/// Sets a header unless the answer has it already.
+fn fixed(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! `/healthz`, `/readyz` and `/metrics`.
+//!
+//! Readiness asks own parts only: an EHR, a carrier or a key service that is away must not take every node out of service.
+
+use crate::db::{Db, sql};
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
+use futures_util::future::BoxFuture;
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::{Map, json};
+use std::{sync::Arc, time::Duration};
+
+/// How long a part may take to answer before it counts as not ready.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A part of the process that must work for it to take requests.
+#[derive(Clone)]
+pub struct Part {
+    name: &'static str,
+    ready: Arc<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>,
+}
+
+impl Part {
+    /// A part that is asked by `ready`.
+    pub fn new(name: &'static str, ready: impl Fn() -> BoxFuture<'static, bool> + Send + Sync + 'static) -> Self {
+        Self { name, ready: Arc::new(ready) }
+    }
+
+    /// The database: it answers a statement.
+    #[must_use]
+    pub fn database(db: Db) -> Self {
+        Self::new("database", move || {
+            let db = db.clone();
+            Box::pin(async move { db.one(sql("SELECT 1 AS one")).await.is_ok() })
+        })
+    }
+}
+
+/// The routes. `metrics` is absent where no recorder was installed.
+pub fn routes(parts: Vec<Part>, metrics: Option<PrometheusHandle>) -> Router {
+    let routes = Router::new()
+        .route("/healthz", get(|| async { Json(json!({ "status": "alive" })) }))
+        .route("/readyz", get(ready).with_state(Arc::<[Part]>::from(parts)));
+    match metrics {
+        Some(handle) => routes.route("/metrics", get(render).with_state(handle)),
+        None => routes,
+    }
+}
+
+async fn ready(State(parts): State<Arc<[Part]>>) -> impl IntoResponse {
+    let mut states = Map::new();
+    let mut all = true;
+    for part in parts.iter() {
+        let ready = tokio::time::timeout(PATIENCE, (part.ready)()).await.unwrap_or(false);
+        all &= ready;
+        states.insert(part.name.to_owned(), json!(if ready { "ready" } else { "not ready" }));
+    }
+    let status = if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({ "status": if all { "ready" } else { "not ready" }, "parts": states })))
+}
+
+async fn render(State(handle): State<PrometheusHandle>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], handle.render())
+}

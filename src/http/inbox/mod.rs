@@ -1,0 +1,81 @@
+//! The staff inbox: the launched patient's thread, the reply box, open tasks, live changes.
+//!
+//! Owns pages only; what they show and do comes from an [`InboxSource`]. Every route stands behind one layer
+//! ([`session_layer`]) that lets nobody in without a session, so a new route is closed until it has one.
+//!
+//! What always holds: pages are kept by no cache; a change needs the session's form token and must come from our own
+//! pages; live events carry ids only, and an open page alone does not keep a session alive.
+
+mod actions;
+mod events;
+mod layout;
+mod session_layer;
+pub mod source;
+mod thread_page;
+
+pub use source::{InboxSource, Viewer};
+
+use super::{Failure, static_file};
+use crate::{
+    access::{Drafts, Sessions},
+    db::Db,
+    kernel::Instruments,
+};
+use axum::{
+    Router,
+    middleware::from_fn_with_state,
+    routing::{get, post, put},
+};
+use source::InboxError;
+use std::sync::Arc;
+
+/// What the inbox is made of.
+#[derive(Clone)]
+pub struct Parts {
+    /// Who is signed in.
+    pub sessions: Sessions,
+    /// What was typed and not sent.
+    pub drafts: Drafts,
+    /// The database, for its events.
+    pub db: Db,
+    /// What is shown and done.
+    pub source: Arc<dyn InboxSource>,
+    /// Time and randomness.
+    pub instruments: Instruments,
+}
+
+/// The routes, for a [`super::Section::pages`].
+pub fn routes(parts: Parts) -> Router {
+    Router::new()
+        .route("/inbox", get(thread_page::page))
+        .route("/inbox/thread", get(thread_page::fragment))
+        .route("/inbox/idle", get(thread_page::idle))
+        .route("/inbox/events", get(events::stream))
+        .route("/inbox/present", post(actions::present))
+        .route("/inbox/check", post(actions::check))
+        .route("/inbox/reply", post(actions::reply))
+        .route("/inbox/draft", put(actions::keep_draft))
+        .route("/inbox/texts/{id}/settle", post(actions::settle))
+        .route("/inbox/tasks/{id}/done", post(actions::close_task))
+        .route("/inbox/sign-out", post(actions::sign_out))
+        .layer(from_fn_with_state(parts.clone(), session_layer::signed_in))
+        .with_state(parts)
+        .route("/inbox/static/{name}", get(static_file::serve))
+}
+
+impl From<InboxError> for Failure {
+    fn from(error: InboxError) -> Self {
+        match error {
+            InboxError::NotFound => Self::NotFound,
+            InboxError::NotAllowed => Self::Forbidden("Your role in the EHR does not allow this."),
+            InboxError::Changed => Self::Conflict("Somebody else was faster. Go back to the thread to see it."),
+            InboxError::Unavailable(cause) => Self::of(&*cause, true),
+            InboxError::Failed(cause) => Self::of(&*cause, false),
+        }
+    }
+}
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;

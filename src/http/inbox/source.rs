@@ -1,0 +1,378 @@
+//! What the inbox shows and does, as the pages see it. The composition root implements [`InboxSource`] over the rooms that
+//! own messages, patients, consent and the chart; tests implement it with fixtures.
+//!
+//! What always holds: the source decides by the session's roles what is shown ([`Body::Redacted`] in place of a text that
+//! is out of scope) and audits what it opened; the pages only lay it out.
+
+use crate::{
+    access::{ActiveSession, Scope, Team},
+    http::RequestId,
+    kernel::{Id, Language, Patient, Phi, Tenant},
+};
+use futures_util::future::BoxFuture;
+use jiff::{Timestamp, tz::TimeZone};
+
+/// Marks ids of texts in a thread. The same bytes as the message's own id.
+pub enum ThreadText {}
+
+/// Marks ids of tasks beside a thread. The same bytes as the task's own id.
+pub enum ThreadTask {}
+
+/// Who asks, and in which request.
+#[derive(Debug, Clone)]
+pub struct Viewer {
+    /// The session that the request stands on.
+    pub session: ActiveSession,
+    /// The request, for the audit rows that it causes.
+    pub request: RequestId,
+}
+
+/// Where a tenant's inbox may be embedded, and where it lives itself.
+#[derive(Debug, Clone, Default)]
+pub struct Embedding {
+    /// Origins of the EHR, for `frame-ancestors`. Empty: nowhere.
+    pub frame_ancestors: Vec<String>,
+    /// The origins under which browsers reach us, for the check of `Origin`.
+    pub own_origins: Vec<String>,
+}
+
+/// Answers of an [`InboxSource`].
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, InboxError>>;
+
+/// The rooms below, as the inbox needs them.
+pub trait InboxSource: Send + Sync + 'static {
+    /// Where the tenant's inbox may be embedded. Without a tenant (nobody is signed in): wherever any tenant's may.
+    fn embedding(&self, tenant: Option<Id<Tenant>>) -> Embedding;
+
+    /// The clinic's zone: every time is shown in it.
+    fn zone(&self, tenant: Id<Tenant>) -> TimeZone;
+
+    /// The thread with the launched patient.
+    fn thread<'a>(&'a self, viewer: &'a Viewer, patient: Id<Patient>) -> Answer<'a, ThreadView>;
+
+    /// What the gate and the guard would say of this reply.
+    fn check<'a>(&'a self, viewer: &'a Viewer, patient: Id<Patient>, text: &'a Phi<String>) -> Answer<'a, DraftCheck>;
+
+    /// Queues a reply, if it may leave.
+    fn reply<'a>(&'a self, viewer: &'a Viewer, patient: Id<Patient>, reply: &'a NewReply) -> Answer<'a, ReplyOutcome>;
+
+    /// Settles a text of which nobody knows whether it left.
+    fn settle<'a>(
+        &'a self,
+        viewer: &'a Viewer,
+        patient: Id<Patient>,
+        text: Id<ThreadText>,
+        verdict: Verdict,
+    ) -> Answer<'a, ()>;
+
+    /// Closes a task of this patient as done.
+    fn close_task<'a>(&'a self, viewer: &'a Viewer, patient: Id<Patient>, task: Id<ThreadTask>) -> Answer<'a, ()>;
+}
+
+/// Why the inbox cannot do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum InboxError {
+    /// There is no such patient, text or task for this session.
+    #[error("not found for this session")]
+    NotFound,
+    /// The session's roles do not allow it.
+    #[error("the role does not allow it")]
+    NotAllowed,
+    /// It has changed meanwhile: settled, closed or stopped by somebody else.
+    #[error("it has changed meanwhile")]
+    Changed,
+    /// It cannot be done now.
+    #[error("not available now")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A mistake of the program.
+    #[error("failed")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// The whole page, as data.
+#[derive(Debug, Clone)]
+pub struct ThreadView {
+    /// The clinic's name.
+    pub clinic: String,
+    /// Whose thread it is.
+    pub patient: PatientHeader,
+    /// The next visit, if there is one.
+    pub next_visit: Option<Visit>,
+    /// What the patient agreed to.
+    pub consent: ConsentLine,
+    /// How many other patients have the same number.
+    pub shared_with: u32,
+    /// The newest texts, oldest first.
+    pub texts: Vec<TextView>,
+    /// Whether there are older ones that are not shown.
+    pub has_older: bool,
+    /// Open tasks about this patient that the session's roles serve.
+    pub tasks: Vec<TaskView>,
+    /// Whether and how the person may answer.
+    pub composer: Composer,
+}
+
+/// Whose thread it is.
+#[derive(Debug, Clone)]
+pub struct PatientHeader {
+    /// The whole name.
+    pub name: Phi<String>,
+    /// What the person is called in the thread.
+    pub first_name: Phi<String>,
+    /// Sex and age as the clinic writes them, such as `F 41`.
+    pub details: Phi<String>,
+    /// The language that the patient is texted in.
+    pub language: Language,
+    /// The number's last two digits.
+    pub number_ends: Option<String>,
+}
+
+/// A visit to come.
+#[derive(Debug, Clone)]
+pub struct Visit {
+    /// When it begins.
+    pub at: Timestamp,
+    /// With whom, as staff call them.
+    pub with: Phi<String>,
+    /// Whether the patient has confirmed.
+    pub confirmed: bool,
+}
+
+/// What the patient agreed to, in a line.
+#[derive(Debug, Clone, Default)]
+pub struct ConsentLine {
+    /// Kinds of texts that are granted, in words.
+    pub granted: Vec<String>,
+    /// Since when the number says STOP.
+    pub stopped_since: Option<Timestamp>,
+}
+
+/// A text in the thread.
+#[derive(Debug, Clone)]
+pub struct TextView {
+    /// Its id.
+    pub id: Id<ThreadText>,
+    /// Who wrote it.
+    pub author: TextAuthor,
+    /// When it was received, sent, or is to be sent.
+    pub at: Timestamp,
+    /// The text, or that there is one.
+    pub body: Body,
+    /// Pictures and files that came with it.
+    pub media: u32,
+    /// How far an outbound text is.
+    pub delivery: Option<Delivery>,
+    /// Whether it stands in the chart.
+    pub filing: Filing,
+    /// How the machine read an inbound text.
+    pub reading: Option<Reading>,
+}
+
+/// Who wrote a text.
+#[derive(Debug, Clone)]
+pub enum TextAuthor {
+    /// The patient, or whoever holds the phone.
+    Patient,
+    /// A member of staff, by name.
+    Staff(Phi<String>),
+    /// The program, by which template, in words (`reminder`).
+    System(String),
+}
+
+/// The text, or that there is one.
+#[derive(Debug, Clone)]
+pub enum Body {
+    /// It may be read.
+    Text(Phi<String>),
+    /// It is out of the roles' scope.
+    Redacted(Scope),
+    /// It is not written yet: a template that is rendered when it leaves.
+    ToBeRendered,
+}
+
+/// How far an outbound text is. `words` say more where there is more to say.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// How far.
+    pub state: DeliveryState,
+    /// What that means here, in a sentence.
+    pub words: String,
+}
+
+/// How far an outbound text is, as far as the person must tell states apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeliveryState {
+    /// It waits: for quiet hours, for an earlier text, for its time.
+    Waiting,
+    /// It is on its way to the carrier, or the carrier has it.
+    Sending,
+    /// The carrier has passed it on.
+    Sent,
+    /// The phone has it.
+    Delivered,
+    /// It did not arrive.
+    NotDelivered,
+    /// It was held back for good, and never left.
+    Dropped,
+    /// Nobody knows whether it left; a person must decide.
+    Unknown,
+}
+
+/// Whether a text stands in the chart.
+#[derive(Debug, Clone)]
+pub struct Filing {
+    /// Whether it does.
+    pub state: FilingState,
+    /// What that means here, in a sentence.
+    pub words: String,
+}
+
+/// Whether a text stands in the chart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FilingState {
+    /// It does.
+    Filed,
+    /// It will: the EHR is slow or away.
+    Waiting,
+    /// The EHR refused it.
+    Refused,
+}
+
+/// How the machine read a text.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    /// In a few words, such as `clinical, worse`.
+    pub label: Phi<String>,
+    /// How urgent.
+    pub urgency: Urgency,
+    /// Why it was read so.
+    pub reason: Phi<String>,
+}
+
+/// How urgent something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// In its turn.
+    Routine,
+    /// Today, before routine work.
+    Prompt,
+    /// Now.
+    Emergency,
+}
+
+/// Work for a person.
+#[derive(Debug, Clone)]
+pub struct TaskView {
+    /// Its id.
+    pub id: Id<ThreadTask>,
+    /// Whose work.
+    pub team: Team,
+    /// What is to be done, in a few words.
+    pub reason: Phi<String>,
+    /// How urgent.
+    pub urgency: Urgency,
+    /// Since when.
+    pub since: Timestamp,
+    /// The text that it is about.
+    pub about: Option<Id<ThreadText>>,
+}
+
+/// Whether and how the person may answer.
+#[derive(Debug, Clone)]
+pub enum Composer {
+    /// A reply may be written.
+    Open {
+        /// Since when quiet hours are on and when they end: a reply waits until then unless the person decides otherwise.
+        quiet_until: Option<Timestamp>,
+        /// What to be careful about, in a sentence each: unverified number, a reply by somebody else a moment ago.
+        warnings: Vec<String>,
+    },
+    /// No text may leave, whatever is written.
+    Blocked(Blocked),
+}
+
+/// Why no reply may leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blocked {
+    /// The number said STOP.
+    Stopped,
+    /// The patient has not agreed to such texts.
+    NoConsent,
+    /// There is no number that takes texts.
+    NoNumber,
+    /// The role reads only.
+    ReadOnly,
+    /// The patient has died.
+    Deceased,
+}
+
+/// What the gate and the guard would say of a reply.
+#[derive(Debug, Clone)]
+pub struct DraftCheck {
+    /// How many segments the carrier bills.
+    pub segments: u32,
+    /// In which encoding.
+    pub encoding: Encoding,
+    /// What must not leave like this.
+    pub findings: Vec<DraftFinding>,
+    /// The same text in words that may leave, if there are any.
+    pub neutral: Option<Phi<String>>,
+    /// Why nothing may leave at all.
+    pub blocked: Option<Blocked>,
+    /// Until when the reply waits unless the person decides otherwise.
+    pub quiet_until: Option<Timestamp>,
+}
+
+/// How a text is encoded on the air.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// 3GPP TS 23.038's default alphabet: 160 characters in one segment.
+    Gsm7,
+    /// UCS-2: 70 characters in one segment.
+    Ucs2,
+}
+
+/// Words that must not leave.
+#[derive(Debug, Clone)]
+pub struct DraftFinding {
+    /// The guard's category, such as `medication_name`.
+    pub category: &'static str,
+    /// Where they begin, in characters (Unicode scalar values).
+    pub start: usize,
+    /// Where they end.
+    pub end: usize,
+    /// Why, and what to write instead, in a sentence.
+    pub advice: String,
+}
+
+/// A reply as the person sent it off.
+#[derive(Debug, Clone)]
+pub struct NewReply {
+    /// The text.
+    pub text: Phi<String>,
+    /// Made with the form: the same reply sent off twice is one reply.
+    pub once: String,
+    /// The person chose to send in quiet hours.
+    pub override_quiet_hours: bool,
+}
+
+/// What became of a reply.
+#[derive(Debug, Clone)]
+pub enum ReplyOutcome {
+    /// It is committed and on its way through the gate.
+    Queued,
+    /// It is committed and waits for the end of quiet hours.
+    Waits(Timestamp),
+    /// It may not leave as it stands.
+    Refused(DraftCheck),
+}
+
+/// What a person decides about a text of which nobody knows whether it left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It counts as sent; nothing leaves.
+    Sent,
+    /// It counts as not sent and is sent again.
+    NotSent,
+}

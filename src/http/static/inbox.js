@@ -1,0 +1,379 @@
+// What the page does beyond reading and answering: live changes, checks while typing, keys, and an end without activity.
+// Keeps nothing on the device.
+"use strict";
+
+const $ = (id) => document.getElementById(id);
+const formToken = document.body.dataset.form;
+const post = (path, fields, method = "POST") =>
+  fetch(path, {
+    method,
+    headers: { Accept: "application/json" },
+    body: new URLSearchParams({ form_token: formToken, ...fields }),
+  });
+
+// ---- the end without activity -------------------------------------------------------------------------------------
+
+const WARN_BEFORE = 60;
+const TELL_EVERY = 15;
+let endsAt = Date.now() + Number(document.body.dataset.left) * 1000;
+let toldAt = Date.now();
+let ended = false;
+let stream;
+
+function end() {
+  if (ended) return;
+  ended = true;
+  stream?.close();
+  document.title = "Chartwire";
+  document.body.className = "state-page";
+  document.body.replaceChildren($("ended").content.cloneNode(true));
+  // The server ends the session when it is next asked.
+  fetch("/inbox/thread").catch(() => {});
+}
+
+// The server says why there is no session any more.
+function reload() {
+  if (ended) return;
+  ended = true;
+  document.body.replaceChildren();
+  location.reload();
+}
+
+async function tell() {
+  if (ended || Date.now() - toldAt < TELL_EVERY * 1000) return;
+  toldAt = Date.now();
+  try {
+    const answer = await post("/inbox/present", {});
+    if (answer.status === 401 || answer.status === 403) return reload();
+    if (answer.ok) endsAt = Date.now() + (await answer.json()).seconds_left * 1000;
+    tick();
+  } catch {
+    // Not told: the time runs on, on both sides.
+  }
+}
+
+function tick() {
+  if (ended) return;
+  const left = Math.ceil((endsAt - Date.now()) / 1000);
+  if (left <= 0) end();
+  else say("idle", left <= WARN_BEFORE ? "This page closes within a minute unless you go on." : "");
+}
+
+for (const kind of ["pointerdown", "pointermove", "keydown", "wheel", "touchstart"]) {
+  addEventListener(kind, tell, { passive: true });
+}
+setInterval(tick, 1000);
+document.addEventListener("visibilitychange", tick);
+addEventListener("pageshow", (shown) => shown.persisted && reload());
+
+// ---- the banner ---------------------------------------------------------------------------------------------------
+
+const banners = new Map();
+function say(about, words) {
+  if (words) banners.set(about, words);
+  else banners.delete(about);
+  const banner = $("banner");
+  if (!banner) return;
+  const text = [...banners.values()].join(" ");
+  if (banner.textContent !== text) banner.textContent = text;
+  banner.hidden = !text;
+}
+
+// ---- live changes -------------------------------------------------------------------------------------------------
+
+function bring(list, fresh) {
+  // The list is scrolled from its end: 0 is the newest text.
+  const nearEnd = $("scroll").scrollTop > -80;
+  const here = new Map([...list.children].map((item) => [item.dataset.key, item]));
+  let arrived = false;
+  let place = list.firstElementChild;
+  for (const item of [...fresh.children]) {
+    const old = here.get(item.dataset.key);
+    here.delete(item.dataset.key);
+    if (!old) {
+      list.insertBefore(item, place);
+      if (item.matches(".in")) {
+        item.classList.add("fresh");
+        arrived = true;
+      }
+      continue;
+    }
+    place = old.nextElementSibling;
+    if (plain(old) !== plain(item)) {
+      item.querySelectorAll("details").forEach((details, i) => {
+        details.open = old.querySelectorAll("details")[i]?.open ?? false;
+      });
+      const focused = old.contains(document.activeElement);
+      old.replaceWith(item);
+      if (focused) item.focus();
+    }
+  }
+  here.forEach((gone) => gone.remove());
+  if (nearEnd) $("scroll").scrollTop = 0;
+  return arrived;
+}
+
+function plain(item) {
+  const copy = item.cloneNode(true);
+  copy.classList.remove("fresh");
+  copy.querySelectorAll("details").forEach((details) => details.removeAttribute("open"));
+  return copy.outerHTML;
+}
+
+let refreshing = false;
+let again = false;
+async function refresh() {
+  if (ended) return;
+  if (refreshing) {
+    again = true;
+    return;
+  }
+  refreshing = true;
+  try {
+    const answer = await fetch("/inbox/thread");
+    if (answer.status === 401 || answer.status === 403) return reload();
+    if (!answer.ok) throw new Error("not now");
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const live = page.getElementById("live");
+    if (live.dataset.blocked !== $("live").dataset.blocked) {
+      // The reply box opens or closes; what is typed is kept as a draft.
+      await keepDraft();
+      return location.reload();
+    }
+    for (const part of ["patient", "tasks"]) {
+      if ($(part).outerHTML !== page.getElementById(part).outerHTML) $(part).replaceWith(page.getElementById(part));
+    }
+    if (bring($("texts"), page.getElementById("texts"))) $("announcer").textContent = "A new message has arrived.";
+    say("offline", "");
+  } catch {
+    say("offline", "No connection. What you typed stays here; the page goes on by itself.");
+  } finally {
+    refreshing = false;
+    if (again) {
+      again = false;
+      refresh();
+    }
+  }
+}
+
+function listen() {
+  stream = new EventSource("/inbox/events");
+  let lost = false;
+  stream.addEventListener("open", () => lost && refresh());
+  stream.addEventListener("thread", refresh);
+  stream.addEventListener("ended", reload);
+  stream.addEventListener("error", () => {
+    lost = true;
+    if (ended) return;
+    say("offline", "No connection. What you typed stays here; the page goes on by itself.");
+    // The browser tries again by itself unless it was refused.
+    if (stream.readyState === EventSource.CLOSED) {
+      setTimeout(() => {
+        refresh();
+        if (!ended) listen();
+      }, 5000);
+    }
+  });
+}
+listen();
+addEventListener("online", refresh);
+setInterval(refresh, 60000);
+
+// ---- small forms: done, settle ------------------------------------------------------------------------------------
+
+document.addEventListener("submit", async (sent) => {
+  const form = sent.target;
+  if (!form.matches("[data-quiet]")) return;
+  sent.preventDefault();
+  const button = form.querySelector("button");
+  button.disabled = true;
+  try {
+    const answer = await post(form.getAttribute("action"), Object.fromEntries(new FormData(form)));
+    if (answer.status === 401) return reload();
+    say("action", answer.ok || answer.status === 409 ? "" : "That did not work. Try again.");
+    await refresh();
+  } catch {
+    say("action", "That did not work: no connection.");
+  } finally {
+    button.disabled = false;
+  }
+});
+
+// ---- the reply box ------------------------------------------------------------------------------------------------
+
+const reply = $("reply");
+const text = $("text");
+let keepDraft = async () => {};
+
+if (reply) {
+  const line = $("line");
+  const send = $("send");
+  const idleLine = line.textContent;
+  let checkTimer;
+  let draftTimer;
+  let drafting = Promise.resolve();
+  let asked = 0;
+  let neutral = "";
+  let maySend = true;
+
+  const grow = () => {
+    text.style.height = "auto";
+    text.style.height = `${text.scrollHeight}px`;
+    $("mirror").scrollTop = text.scrollTop;
+  };
+
+  const show = (check) => {
+    const letters = [...text.value];
+    const marked = [];
+    let at = 0;
+    const findings = [...(check?.findings ?? [])].sort((a, b) => a.start - b.start);
+    for (const finding of findings) {
+      if (finding.start < at) continue;
+      const mark = document.createElement("mark");
+      mark.textContent = letters.slice(finding.start, finding.end).join("");
+      marked.push(letters.slice(at, finding.start).join(""), mark);
+      at = finding.end;
+    }
+    marked.push(`${letters.slice(at).join("")}\n`);
+    $("mirror").replaceChildren(...marked);
+    const advice = check?.blocked_reason ? [check.blocked_reason] : [];
+    for (const finding of findings) if (!advice.includes(finding.advice)) advice.push(finding.advice);
+    $("findings").replaceChildren(
+      ...advice.map((words) => {
+        const item = document.createElement("li");
+        item.textContent = words;
+        return item;
+      }),
+    );
+    neutral = check?.neutral ?? "";
+    $("neutral").hidden = !neutral;
+    $("neutral").firstElementChild.textContent = `Say instead (Alt+N): ${neutral}`;
+    line.textContent = check ? check.line : idleLine;
+    maySend = check ? check.may_send : true;
+    line.classList.toggle("bad", !maySend);
+    send.setAttribute("aria-disabled", String(!maySend || !text.value.trim()));
+    grow();
+  };
+
+  const check = async () => {
+    const number = ++asked;
+    if (!text.value.trim()) return show(null);
+    try {
+      const answer = await post("/inbox/check", { text: text.value });
+      if (answer.status === 401) return reload();
+      // A later letter has been typed meanwhile: its answer counts.
+      if (answer.ok && number === asked) show(await answer.json());
+    } catch {
+      if (number === asked) line.textContent = "Not checked: no connection.";
+    }
+  };
+
+  keepDraft = () => {
+    clearTimeout(draftTimer);
+    const typed = text.value;
+    drafting = drafting.then(() => post("/inbox/draft", { text: typed }, "PUT")).catch(() => {});
+    return drafting;
+  };
+
+  const changed = () => {
+    show(null);
+    if (text.value.trim()) line.textContent = "Checking…";
+    clearTimeout(checkTimer);
+    checkTimer = setTimeout(check, 300);
+    clearTimeout(draftTimer);
+    draftTimer = setTimeout(keepDraft, 800);
+  };
+
+  const useNeutral = () => {
+    if (!neutral) return;
+    text.value = neutral;
+    text.focus();
+    changed();
+  };
+
+  text.addEventListener("input", changed);
+  text.addEventListener("scroll", () => ($("mirror").scrollTop = text.scrollTop));
+  $("neutral").firstElementChild.addEventListener("click", useNeutral);
+  text.addEventListener("keydown", (key) => {
+    if (key.key === "Enter" && (key.ctrlKey || key.metaKey)) {
+      key.preventDefault();
+      reply.requestSubmit();
+    } else if (key.key === "Escape") {
+      text.blur();
+    } else if (key.altKey && key.code === "KeyN") {
+      key.preventDefault();
+      useNeutral();
+    }
+  });
+
+  let sending = false;
+  reply.addEventListener("submit", async (sent) => {
+    sent.preventDefault();
+    if (sending || !text.value.trim() || !maySend) return text.focus();
+    sending = true;
+    clearTimeout(checkTimer);
+    clearTimeout(draftTimer);
+    asked += 1;
+    line.textContent = "Sending off…";
+    try {
+      // A draft that is on its way must not arrive after the reply and stand there again.
+      await drafting;
+      const answer = await post("/inbox/reply", Object.fromEntries(new FormData(reply)));
+      if (answer.status === 401) return reload();
+      if (answer.status === 422 && answer.headers.get("content-type")?.includes("json")) return show(await answer.json());
+      if (!answer.ok) throw new Error("refused");
+      const taken = await answer.json();
+      reply.elements.once.value = taken.once;
+      if (reply.elements.send_now) reply.elements.send_now.checked = false;
+      text.value = "";
+      show(null);
+      line.textContent = taken.said;
+      $("scroll").scrollTop = 0;
+      await refresh();
+    } catch {
+      // The same `once` goes with the next try, so a reply that did arrive is not sent twice.
+      line.textContent = "Not sent off: no connection. Your text is still here.";
+      line.classList.add("bad");
+      keepDraft();
+    } finally {
+      sending = false;
+    }
+  });
+
+  show(null);
+  if (text.value.trim()) check();
+}
+
+// ---- keys ---------------------------------------------------------------------------------------------------------
+
+const help = $("help");
+const openHelp = $("open-help");
+openHelp.hidden = false;
+openHelp.addEventListener("click", () => help.showModal());
+
+document.addEventListener("keydown", (key) => {
+  if (ended || key.ctrlKey || key.metaKey || key.altKey || help.open) return;
+  if (key.target.matches("textarea, input, button, summary, select")) return;
+  const texts = [...document.querySelectorAll("#texts > .text")];
+  const at = texts.indexOf(document.activeElement.closest(".text"));
+  const go = (to) => texts[to]?.focus();
+  const act = {
+    j: () => go(at < 0 ? texts.length - 1 : Math.min(at + 1, texts.length - 1)),
+    k: () => go(at < 0 ? texts.length - 1 : Math.max(at - 1, 0)),
+    r: () => text?.focus(),
+    "?": () => help.showModal(),
+    Enter: () => {
+      const details = texts[at]?.querySelector(".status");
+      if (details) details.open = !details.open;
+    },
+  }[key.key];
+  if (act) {
+    key.preventDefault();
+    act();
+  }
+});
+
+document.addEventListener("click", (click) => {
+  const menu = document.querySelector(".menu[open]");
+  if (menu && !menu.contains(click.target)) menu.open = false;
+});

@@ -1,0 +1,101 @@
+//! The layers and the mapping of failures, over HTTP.
+
+use super::*;
+use crate::kernel::{Instruments, SeededEntropy, SystemClock};
+use axum::routing::{get, post};
+use std::sync::Arc;
+
+async fn served(sections: Vec<Section>) -> String {
+    let instruments = Instruments::new(Arc::new(SystemClock), Arc::new(SeededEntropy::new(1)));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let app = router(sections, &instruments);
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    address
+}
+
+fn section(prefix: &str) -> Router {
+    Router::new()
+        .route(&format!("{prefix}/taken"), post(|body: String| async move { body }))
+        .route(&format!("{prefix}/busy"), get(|| async { Failure::TooMany(7) }))
+        .route(&format!("{prefix}/slow"), get(std::future::pending::<&'static str>))
+        .route(&format!("{prefix}/panic"), get(panics))
+}
+
+async fn panics() -> &'static str {
+    panic!("Ana Lopez")
+}
+
+#[tokio::test]
+async fn each_section_tells_its_failures_in_its_form() {
+    let limits = Limits { body: 8, time: Duration::from_millis(50) };
+    let address = served(vec![
+        Section::api(section("/api")).within(limits),
+        Section::fhir(section("/fhir")).within(limits),
+        Section::pages(section("/page")).within(limits),
+    ])
+    .await;
+    let client = reqwest::Client::new();
+    for (prefix, content_type) in
+        [("api", "application/problem+json"), ("fhir", "application/fhir+json"), ("page", "text/html; charset=utf-8")]
+    {
+        let at = |path: &str| format!("{address}/{prefix}/{path}");
+        let answers = [
+            (client.get(at("busy")), 429),
+            (client.get(at("taken")), 405),
+            (client.post(at("taken")).body("123456789"), 413),
+            (client.get(at("slow")), 503),
+            (client.get(at("panic")), 500),
+        ];
+        for (request, status) in answers {
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.status().as_u16(), status, "{prefix}");
+            assert_eq!(answer.headers()["content-type"], content_type, "{prefix} {status}");
+            assert!(answer.headers().contains_key("x-request-id"));
+            assert_eq!(answer.headers().contains_key("retry-after"), status == 429);
+            assert_eq!(answer.headers().contains_key("allow"), status == 405);
+            assert!(!answer.text().await.unwrap().contains("Ana"));
+        }
+        let taken = client.post(at("taken")).body("12345678").send().await.unwrap();
+        assert_eq!(taken.text().await.unwrap(), "12345678");
+    }
+    let nowhere = client.get(format!("{address}/nowhere")).send().await.unwrap();
+    assert_eq!(nowhere.status().as_u16(), 404);
+    let problem: serde_json::Value = nowhere.json().await.unwrap();
+    assert_eq!(problem["type"], "urn:chartwire:problem:not-found");
+}
+
+#[tokio::test]
+async fn a_request_id_is_ours_whatever_the_client_sends() {
+    let address = served(vec![Section::api(section("/api"))]).await;
+    let request = reqwest::Client::new().get(format!("{address}/api/busy")).header("x-request-id", "Ana-Lopez");
+    let answer = request.send().await.unwrap();
+    let id = answer.headers()["x-request-id"].to_str().unwrap();
+    assert!(id.parse::<crate::kernel::Id<()>>().is_ok(), "{id}");
+}
+
+#[test]
+fn an_outcome_has_a_severity_and_an_issue_type_of_fhir() {
+    insta::assert_json_snapshot!("operation_outcome", body(Failure::NotFound.told(Form::OperationOutcome)));
+    insta::assert_json_snapshot!("problem", body(Failure::Conflict("The slot is taken.").told(Form::Problem)));
+}
+
+fn body(response: axum::response::Response) -> serde_json::Value {
+    let bytes = futures_util::FutureExt::now_or_never(axum::body::to_bytes(response.into_body(), 4096));
+    serde_json::from_slice(&bytes.unwrap().unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn readiness_names_the_part_that_is_not_ready() {
+    let parts = vec![
+        health::Part::new("database", || Box::pin(async { true })),
+        health::Part::new("vault", || Box::pin(async { false })),
+    ];
+    let address = served(vec![Section::api(health::routes(parts, None))]).await;
+    let answer = reqwest::get(format!("{address}/readyz")).await.unwrap();
+    assert_eq!(answer.status().as_u16(), 503);
+    let told: serde_json::Value = answer.json().await.unwrap();
+    assert_eq!(told["parts"], serde_json::json!({ "database": "ready", "vault": "not ready" }));
+    assert_eq!(reqwest::get(format!("{address}/healthz")).await.unwrap().status().as_u16(), 200);
+    assert_eq!(reqwest::get(format!("{address}/metrics")).await.unwrap().status().as_u16(), 404);
+}
