@@ -77,13 +77,13 @@ fn is_payment_card(digits: &str) -> bool {
         .map(|(at, byte)| {
             let digit = u32::from(byte.saturating_sub(b'0'));
             match digit.saturating_mul(2) {
-                _ if at % 2 == 0 => digit,
+                _ if at.is_multiple_of(2) => digit,
                 doubled if doubled > 9 => doubled.saturating_sub(9),
                 doubled => doubled,
             }
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 /// A Medicare beneficiary identifier: eleven places, letters and digits in fixed ones (CMS, "Understanding the MBI").

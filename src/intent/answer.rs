@@ -38,7 +38,8 @@ pub(super) fn meaning(answer: Answer, question: &Question<'_>) -> Meaning {
     let yes_or_no = |yes: Intent, no: Intent| match answer {
         Answer::Yes => Meaning::certain(yes, answer),
         Answer::No | Answer::LetterN | Answer::None => Meaning::certain(no, answer),
-        Answer::Acknowledged | Answer::LetterC | Answer::LetterR => Meaning::unsure(Intent::Other),
+        Answer::NothingNew if no == Intent::IntakeNo => Meaning::certain(no, answer),
+        Answer::NothingNew | Answer::Acknowledged | Answer::LetterC | Answer::LetterR => Meaning::unsure(Intent::Other),
     };
     match question.context {
         Context::AppointmentReminder if question.cancel_pending => to_cancel_ask(answer),
@@ -63,6 +64,7 @@ fn to_reminder(answer: Answer) -> Meaning {
         // Nothing is dropped on it: the workflow asks back first.
         Answer::No | Answer::LetterN => Meaning::certain(Intent::Cancel, answer),
         Answer::None => Meaning::unsure(Intent::Reschedule),
+        Answer::NothingNew => Meaning::unsure(Intent::Other),
     }
 }
 
@@ -73,7 +75,7 @@ fn to_cancel_ask(answer: Answer) -> Meaning {
         Answer::No | Answer::LetterN => Meaning::certain(Intent::Confirm, answer),
         Answer::LetterR => Meaning::certain(Intent::Reschedule, answer),
         // "C" and "ok" can mean either here.
-        Answer::LetterC | Answer::Acknowledged | Answer::None => Meaning::unsure(Intent::Other),
+        Answer::LetterC | Answer::Acknowledged | Answer::None | Answer::NothingNew => Meaning::unsure(Intent::Other),
     }
 }
 
@@ -89,7 +91,7 @@ fn to_offer(answer: Answer, offered: &[OfferedTime]) -> Meaning {
             let all = offered.iter().map(|offer| offer.number).collect();
             Meaning::unsure(Intent::SlotChoice).with_slot(SlotAnswer::Ambiguous(all))
         }
-        (Answer::Yes | Answer::Acknowledged, []) => Meaning::unsure(Intent::Other),
+        (Answer::Yes | Answer::Acknowledged, []) | (Answer::NothingNew, _) => Meaning::unsure(Intent::Other),
         (Answer::LetterC, _) => Meaning::unsure(Intent::Confirm),
     }
 }

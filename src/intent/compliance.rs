@@ -64,7 +64,6 @@ mod tests {
             "STOP!!!",
             "stop 🛑",
             "*STOP*",
-            "ＳＴＯＰ",
             "S T O P",
             "S.T.O.P.",
             "STOP STOP",
@@ -92,6 +91,7 @@ mod tests {
     }
 
     #[rstest]
+    #[case("ＳＴＯＰ", Some(Compliance::OptOut))]
     #[case("START", Some(Compliance::OptIn))]
     #[case("unstop", Some(Compliance::OptIn))]
     #[case("help", Some(Compliance::Help))]

@@ -67,6 +67,9 @@ pub(super) struct IntentRule {
     /// Empty: every context.
     #[serde(default)]
     pub(super) contexts: Vec<Context>,
+    /// Where the same words mean something else and the rule is silent.
+    #[serde(default)]
+    pub(super) not_in: Vec<Context>,
     phrases: Vec<String>,
 }
 
@@ -90,6 +93,7 @@ pub(super) enum Answer {
     Yes,
     Acknowledged,
     No,
+    NothingNew,
     None,
 }
 
@@ -175,6 +179,8 @@ pub(super) struct Negation {
 #[serde(deny_unknown_fields)]
 pub(super) struct Fillers {
     pub(super) always: HashSet<String>,
+    /// Assent: idle unless the reply said no.
+    pub(super) affirmative: HashSet<String>,
     pub(super) reschedule: HashSet<String>,
     pub(super) slot_choice: HashSet<String>,
     pub(super) cancel: HashSet<String>,

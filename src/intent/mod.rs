@@ -17,6 +17,7 @@
 
 mod answer;
 mod compliance;
+mod conclusion;
 mod label;
 mod language;
 mod lexicon;

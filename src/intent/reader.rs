@@ -1,9 +1,8 @@
-//! The layers of a reading, and how their findings become one.
+//! The layers of a reading, in their order; [`super::conclusion`] makes one reading of what they find.
 
 use super::answer::{Meaning, meaning};
 use super::compliance;
-use super::label::{Certainty, Compliance, Context, EmergencyKind, Intent, Sentiment, SlotAnswer, Urgency};
-use super::language::language;
+use super::label::{Compliance, Context, EmergencyKind, Intent, Sentiment, SlotAnswer};
 use super::lexicon::{Answer, IntentRule, Place, READER, ReaderData};
 use super::negation::Standing;
 use super::reaction::{Reaction, reaction};
@@ -37,26 +36,29 @@ pub(super) fn read(text: &str, question: &Question<'_>, hint: Language, number_i
 }
 
 /// One thing that the text says.
-struct Saying {
-    intent: Intent,
-    certain: bool,
-    weak: bool,
+pub(super) struct Saying {
+    pub(super) intent: Intent,
+    pub(super) certain: bool,
+    pub(super) weak: bool,
 }
 
-struct Draft<'a> {
-    data: &'static ReaderData,
-    question: &'a Question<'a>,
-    words: &'a [Word],
+/// What the layers have found so far.
+pub(super) struct Draft<'a> {
+    pub(super) data: &'static ReaderData,
+    pub(super) question: &'a Question<'a>,
+    pub(super) words: &'a [Word],
     /// Which words belong to something that was read.
-    covered: Vec<bool>,
-    sayings: Vec<Saying>,
-    rules: Vec<&'static str>,
-    doubts: Vec<&'static str>,
-    emergency: Option<EmergencyKind>,
-    compliance: Option<Compliance>,
-    slot: Option<SlotAnswer>,
-    sentiment: Sentiment,
-    reacted: bool,
+    pub(super) covered: Vec<bool>,
+    pub(super) sayings: Vec<Saying>,
+    pub(super) rules: Vec<&'static str>,
+    pub(super) doubts: Vec<&'static str>,
+    pub(super) emergency: Option<EmergencyKind>,
+    pub(super) compliance: Option<Compliance>,
+    pub(super) slot: Option<SlotAnswer>,
+    pub(super) sentiment: Sentiment,
+    pub(super) reacted: bool,
+    /// The phrases that made it an emergency.
+    pub(super) urgent: Vec<PhraseMatch>,
 }
 
 impl<'a> Draft<'a> {
@@ -74,6 +76,7 @@ impl<'a> Draft<'a> {
             slot: None,
             sentiment: Sentiment::Neutral,
             reacted: false,
+            urgent: Vec::new(),
         }
     }
 
@@ -88,7 +91,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn doubt(&mut self, doubt: &'static str) {
+    pub(super) fn doubt(&mut self, doubt: &'static str) {
         if !self.doubts.contains(&doubt) {
             self.doubts.push(doubt);
         }
@@ -129,7 +132,8 @@ impl<'a> Draft<'a> {
         };
         self.say(intent, true, false, rule);
         let bare_cancel = compliance::whole_body(self.words).is_some_and(|body| body == "cancel");
-        if bare_cancel && self.question.context == Context::AppointmentReminder {
+        let about_a_visit = matches!(self.question.context, Context::AppointmentReminder | Context::RescheduleOffer);
+        if bare_cancel && about_a_visit {
             self.say(Intent::Cancel, false, false, "compliance.cancel");
         }
         self
@@ -140,6 +144,7 @@ impl<'a> Draft<'a> {
             match self.data.negation.standing(self.words, found, rule.negatable) {
                 Standing::Stands => {
                     self.cover(found.first, found.end);
+                    self.urgent.push(found);
                     self.say(Intent::ClinicalConcern, false, false, &rule.id);
                     self.emergency = Some(self.emergency.map_or(rule.kind, |kind| kind.min(rule.kind)));
                 }
@@ -254,14 +259,25 @@ impl<'a> Draft<'a> {
         let spans: Vec<PhraseMatch> = found.iter().map(|(_, span)| *span).collect();
         for (rule, span) in found {
             let within_longer = |other: &PhraseMatch| other.covers(&span) && other.len() > span.len();
-            if spans.iter().any(within_longer) || (rule.place == Place::End && !self.closes(span.end)) {
+            let silent = rule.not_in.contains(&self.question.context);
+            if silent
+                || spans.iter().chain(&self.urgent).any(within_longer)
+                || (rule.place == Place::End && !self.closes(span.end))
+            {
                 continue;
             }
             match self.data.negation.standing(self.words, span, rule.negatable) {
                 Standing::Stands => self.phrase(rule, span),
+                // "No concerns" was read as an answer of its own.
+                Standing::Denied if self.denial_was_read(span) => {}
                 _ => self.doubt("doubt.denied"),
             }
         }
+    }
+
+    fn denial_was_read(&self, span: PhraseMatch) -> bool {
+        let from = self.data.negation.negator_before(self.words, span.first).unwrap_or(span.first);
+        self.covered.get(from..span.end).is_some_and(|words| words.iter().all(|covered| *covered))
     }
 
     fn phrase(&mut self, rule: &'static IntentRule, span: PhraseMatch) {
@@ -302,124 +318,5 @@ impl<'a> Draft<'a> {
         if self.sayings.is_empty() && !courtesy.is_empty() {
             self.say(Intent::ThanksSmalltalk, true, true, "courtesy");
         }
-    }
-
-    fn finish(mut self, hint: Language, text: &str) -> Reading {
-        self.yield_weak();
-        let mut intents: Vec<Intent> = self.sayings.iter().map(|saying| saying.intent).collect();
-        intents.sort_unstable();
-        intents.dedup();
-        if intents.contains(&Intent::AdverseEvent) {
-            intents.retain(|intent| *intent != Intent::ClinicalConcern);
-        }
-        if intents.iter().any(|intent| !matches!(intent, Intent::Other | Intent::ThanksSmalltalk)) {
-            intents.retain(|intent| !matches!(intent, Intent::Other | Intent::ThanksSmalltalk));
-        }
-        self.look_for_doubt(&intents, text);
-        if intents.is_empty() {
-            intents.push(Intent::Other);
-        }
-        if intents.len() > 1 {
-            intents.retain(|intent| *intent != Intent::ThanksSmalltalk);
-        }
-        let urgency = match self.emergency {
-            Some(kind) => Urgency::Emergency(kind),
-            None if intents.iter().any(|intent| intent.is_clinical() || *intent == Intent::AdherenceNo) => {
-                Urgency::Prompt
-            }
-            None => Urgency::Routine,
-        };
-        let certainty = if self.doubts.is_empty() { Certainty::Certain } else { Certainty::Unsure };
-        self.rules.extend(&self.doubts);
-        Reading {
-            slot: self.slot,
-            compliance: self.compliance,
-            urgency,
-            sentiment: self.sentiment,
-            language: language(self.words, hint),
-            certainty,
-            rules: self.rules,
-            reader_version: &self.data.version,
-            intents,
-        }
-    }
-
-    /// "Yes" and "no" give way to anything more definite beside them.
-    fn yield_weak(&mut self) {
-        let definite = |saying: &Saying| {
-            use Intent::{
-                AdherenceNo, AdherenceYes, Cancel, Confirm, IntakeNo, IntakeYes, OptOut, Refill, Reschedule,
-                SlotChoice, WrongNumber,
-            };
-            let decides = matches!(
-                saying.intent,
-                Confirm
-                    | Reschedule
-                    | Cancel
-                    | SlotChoice
-                    | Refill
-                    | IntakeYes
-                    | IntakeNo
-                    | AdherenceYes
-                    | AdherenceNo
-                    | OptOut
-                    | WrongNumber
-            );
-            decides && !saying.weak
-        };
-        if self.sayings.iter().any(definite) {
-            self.sayings.retain(|saying| !saying.weak);
-        }
-    }
-
-    fn look_for_doubt(&mut self, intents: &[Intent], text: &str) {
-        if intents.is_empty() {
-            self.doubt("doubt.nothing_read");
-        }
-        if self.sayings.iter().any(|saying| !saying.certain && saying.intent != Intent::Cancel) || self.unsure_cancel()
-        {
-            self.doubt("doubt.needs_person");
-        }
-        let plans = [Intent::Confirm, Intent::Reschedule, Intent::Cancel, Intent::SlotChoice];
-        if intents.iter().filter(|intent| plans.contains(intent)).count() > 1 {
-            self.doubt("doubt.contradiction");
-        }
-        let may_ask =
-            [Intent::Reschedule, Intent::SlotChoice, Intent::Cancel, Intent::OptOut, Intent::Help, Intent::Refill];
-        if text.contains(['?', '¿']) && intents.iter().any(|intent| !may_ask.contains(intent)) {
-            self.doubt("doubt.question");
-        }
-        if self.has_unread_words(intents) {
-            self.doubt("doubt.words_not_read");
-        }
-    }
-
-    /// A cancellation outside a reminder needs a person; beside a bare CANCEL it is a task that staff gets anyway.
-    fn unsure_cancel(&self) -> bool {
-        let keyword = self.compliance.is_some();
-        self.sayings.iter().any(|saying| saying.intent == Intent::Cancel && !saying.certain && !keyword)
-    }
-
-    fn has_unread_words(&self, intents: &[Intent]) -> bool {
-        let fillers = &self.data.fillers;
-        let idle = |word: &Word| {
-            fillers.always.contains(&word.text)
-                || intents.iter().any(|intent| match intent {
-                    Intent::Reschedule => {
-                        fillers.reschedule.contains(&word.text)
-                            || matches!(word.kind, WordKind::Digits | WordKind::Mark)
-                    }
-                    Intent::SlotChoice => fillers.slot_choice.contains(&word.text),
-                    Intent::Cancel => fillers.cancel.contains(&word.text),
-                    Intent::Refill => fillers.refill.contains(&word.text),
-                    Intent::OptOut => fillers.opt_out.contains(&word.text),
-                    Intent::IntakeNo | Intent::IntakeYes | Intent::AdherenceYes | Intent::AdherenceNo => {
-                        fillers.answer.contains(&word.text)
-                    }
-                    _ => false,
-                })
-        };
-        let nothing_at_all = self.words.is_empty() && !self.reacted;
-        nothing_at_all || self.words.iter().zip(&self.covered).any(|(word, covered)| !covered && !idle(word))
     }
 }

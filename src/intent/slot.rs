@@ -117,35 +117,40 @@ impl Matcher<'_> {
         }
     }
 
-    /// Places in the list that were named: by "option 2" or "the second", or by a bare number where nothing but bare
-    /// numbers of the list were said.
+    /// Places in the list that were named: by "option 2" or "the second", or by a bare number of the list where no day or
+    /// time was said.
     fn numbers(&self) -> Vec<u8> {
-        let listed = |value: u32| u8::try_from(value).ok().filter(|n| self.offered.iter().any(|o| o.number == *n));
-        let bare: Option<Vec<u8>> = self
-            .said
-            .iter()
-            .map(|mention| match mention {
-                Mention::Loose(value) => listed(*value),
-                _ => None,
-            })
-            .collect();
-        let mut numbers = bare.unwrap_or_default();
+        let described = self.said.iter().any(|mention| mention.names_a_day() || mention.names_a_time());
+        let mut numbers = Vec::new();
         for mention in &self.said {
-            let named = match mention {
-                Mention::Number(number) => Some(*number),
-                Mention::Last => self.offered.iter().map(|offer| offer.number).max(),
-                Mention::Earliest => self.offered.iter().min_by_key(|offer| offer.start).map(|offer| offer.number),
-                Mention::Latest => self.offered.iter().max_by_key(|offer| offer.start).map(|offer| offer.number),
-                _ => None,
+            let with_day = |day: u8| {
+                self.offered
+                    .iter()
+                    .filter(move |offer| offer.local.date().day().unsigned_abs() == day)
+                    .map(|offer| offer.number)
             };
-            numbers.extend(named);
-            if *mention == Mention::Any {
-                numbers.extend(self.offered.iter().map(|offer| offer.number));
+            match *mention {
+                Mention::Number(number) => numbers.push(number),
+                Mention::Ordinal(number) => numbers.extend(std::iter::once(number).chain(with_day(number))),
+                Mention::Loose(value) if !described => numbers.extend(self.listed(value)),
+                Mention::Last => numbers.extend(self.offered.iter().map(|offer| offer.number).max()),
+                Mention::Earliest => {
+                    numbers.extend(self.offered.iter().min_by_key(|offer| offer.start).map(|offer| offer.number));
+                }
+                Mention::Latest => {
+                    numbers.extend(self.offered.iter().max_by_key(|offer| offer.start).map(|offer| offer.number));
+                }
+                Mention::Any => numbers.extend(self.offered.iter().map(|offer| offer.number)),
+                _ => {}
             }
         }
         numbers.sort_unstable();
         numbers.dedup();
         numbers
+    }
+
+    fn listed(&self, value: u32) -> Option<u8> {
+        u8::try_from(value).ok().filter(|number| self.offered.iter().any(|offer| offer.number == *number))
     }
 
     fn by_number(&self, numbers: &[u8]) -> SlotAnswer {
@@ -240,9 +245,8 @@ fn clock_fit(mention: Mention, offer: &OfferedTime) -> Fit {
     let time = offer.local.time();
     let same_hour = match half {
         Some(Half::Am) => hour <= 12 && time.hour() == hour % 12,
-        Some(Half::Pm) if hour > 12 => time.hour() == hour,
+        Some(Half::Pm) | None if hour > 12 => time.hour() == hour,
         Some(Half::Pm) => time.hour() == (hour % 12).saturating_add(12),
-        None if hour > 12 => time.hour() == hour,
         None => time.hour() % 12 == hour % 12,
     };
     match minute {

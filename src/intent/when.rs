@@ -37,6 +37,8 @@ pub(super) enum Mention {
     Loose(u32),
     /// The place in the list.
     Number(u8),
+    /// `1st`, `2nd`, `3rd`: the place in the list or the day of the month.
+    Ordinal(u8),
     Last,
     Earliest,
     Latest,
@@ -47,6 +49,10 @@ pub(super) enum Mention {
 impl Mention {
     pub(super) const fn names_a_day(self) -> bool {
         matches!(self, Self::Weekday(_) | Self::InDays(_) | Self::Date { .. } | Self::Slashed(..))
+    }
+
+    pub(super) const fn names_a_time(self) -> bool {
+        matches!(self, Self::Clock { .. } | Self::DayPart(..))
     }
 }
 
@@ -193,7 +199,7 @@ impl<'a> Cursor<'a> {
         }
         let ordinal = matches!(self.text(1), "st" | "nd" | "rd" | "th") && self.word(1).is_some_and(|word| word.glued);
         let mut length = if ordinal { 2 } else { 1 };
-        let joined = if matches!(self.text(length), "de" | "of") { 1 } else { 0 };
+        let joined = usize::from(matches!(self.text(length), "de" | "of"));
         if let Some(month) = month(self.text(length.saturating_add(joined))) {
             length = length.saturating_add(joined).saturating_add(1);
             return Some((Mention::Date { month: Some(month), day }, length));
@@ -201,9 +207,10 @@ impl<'a> Cursor<'a> {
         if !ordinal {
             return None;
         }
-        let in_a_list = matches!(self.text(2), "one" | "option" | "choice" | "slot" | "time") || self.words.len() == 2;
+        let in_a_list = matches!(self.text(2), "one" | "option" | "choice" | "slot" | "time");
         match u8::try_from(day) {
-            Ok(number) if in_a_list && day <= 3 => Some((Mention::Number(number), 2)),
+            Ok(number) if in_a_list => Some((Mention::Number(number), 2)),
+            Ok(number) if day <= 3 => Some((Mention::Ordinal(number), 2)),
             _ => Some((Mention::Date { month: None, day }, 2)),
         }
     }
@@ -242,8 +249,7 @@ impl<'a> Cursor<'a> {
         let greeting = matches!(self.before(1), "good" | "buena" | "buenas");
         let mention = match self.text(0) {
             _ if greeting => return None,
-            "morning" | "am" => Mention::DayPart(0, 12),
-            "manana" => Mention::DayPart(0, 12),
+            "morning" | "am" | "manana" => Mention::DayPart(0, 12),
             "afternoon" | "tarde" => Mention::DayPart(12, 19),
             "pm" => Mention::DayPart(12, 24),
             "evening" | "night" | "tonight" | "noche" => Mention::DayPart(17, 24),

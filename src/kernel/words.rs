@@ -119,7 +119,7 @@ enum Class {
 }
 
 fn class_of_mark(written: char, before: Option<char>, after: Option<char>) -> Class {
-    let digit = |c: Option<char>| c.is_some_and(|c| c.is_numeric());
+    let digit = |c: Option<char>| c.is_some_and(char::is_numeric);
     let letter = |c: Option<char>| c.is_some_and(char::is_alphabetic);
     match written {
         _ if is_invisible(written) || is_combining_mark(written) => Class::Silent,
