@@ -3,6 +3,7 @@
 //! The rooms, from the ground up, and what each may use stand in `ARCHITECTURE.md`.
 
 pub mod access;
+pub mod app;
 pub mod audit;
 pub mod carrier;
 pub mod chart;

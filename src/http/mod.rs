@@ -14,6 +14,7 @@ pub mod inbox;
 mod layers;
 mod page;
 mod static_file;
+pub mod webhooks;
 
 pub use error::{Failure, Form};
 pub use layers::RequestId;

@@ -72,6 +72,10 @@ pub struct Practice {
     pub numbers: Vec<ClinicNumber>,
     /// Whether texts may go to numbers that were never verified.
     pub unverified_numbers_allowed: bool,
+    /// Whether texts greet by first name.
+    pub first_name_in_texts: bool,
+    /// Whether we confirm a STOP where the carrier does not.
+    pub confirm_stop: bool,
     /// Frequency caps, where the practice's legal basis asks for them.
     pub caps: Option<Caps>,
     /// How often the schedule is read.

@@ -215,7 +215,9 @@ impl ReplyReader {
         let (key, class, limit) = match (received.reading.urgency, received.reading.compliance) {
             (Urgency::Emergency(EmergencyKind::SelfHarm), _) => (TextKey::Crisis, Class::Emergency, None),
             (Urgency::Emergency(_), _) => (TextKey::Emergency, Class::Emergency, None),
-            (_, Some(Compliance::OptOut)) if clinic_answers => (TextKey::Stopped, Class::StopConfirmation, None),
+            (_, Some(Compliance::OptOut)) if clinic_answers && received.practice.confirm_stop => {
+                (TextKey::Stopped, Class::StopConfirmation, None)
+            }
             (_, Some(Compliance::OptIn)) if clinic_answers => (TextKey::Started, Class::OptInRequest, None),
             (_, Some(Compliance::Help)) if clinic_answers => {
                 (TextKey::Help, Class::Help, Some(("helped_at", HELP_EVERY)))

@@ -7,6 +7,10 @@ mod database;
 #[cfg(test)]
 mod databases;
 #[cfg(test)]
+mod inbound;
+#[cfg(test)]
 mod postgres;
 #[cfg(test)]
 mod rooms;
+#[cfg(test)]
+mod service;

@@ -1,0 +1,31 @@
+//! Why the service does not start.
+
+use crate::{
+    carrier::twilio::AccountError, db::DbError, messaging::MessagingError, template::TemplateError, vault::VaultError,
+};
+
+/// Why the service does not start. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The database cannot be opened.
+    #[error("the database cannot be used: {0}")]
+    Db(#[from] DbError),
+    /// A key is missing or wrong.
+    #[error("the keys cannot be used: {0}")]
+    Vault(#[from] VaultError),
+    /// The carrier's account is not complete.
+    #[error("the carrier account cannot be used: {0}")]
+    Carrier(#[from] AccountError),
+    /// The texts that ship with the program are broken.
+    #[error("the house's texts cannot be used: {0}")]
+    Template(#[from] TemplateError),
+    /// Work cannot be scheduled.
+    #[error(transparent)]
+    Messaging(#[from] MessagingError),
+    /// The folder for audit heads cannot be made.
+    #[error("the folder for audit heads (audit.head_folder) cannot be made: {0}")]
+    HeadFolder(#[source] std::io::Error),
+    /// The settings contradict themselves.
+    #[error("the settings cannot be used: {0}")]
+    Settings(&'static str),
+}

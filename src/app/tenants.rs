@@ -1,0 +1,152 @@
+//! From settings to practices: ids, keys, policy.
+
+use super::AppError;
+use crate::{
+    config::{Settings, TenantSettings},
+    db::{Command, Db, DbError, Tx, sql},
+    kernel::{Id, Instruments, Tenant},
+    practice::{Practice, Practices},
+    vault::{Kek, LocalKeks},
+};
+use jiff::Timestamp;
+use std::collections::HashMap;
+use url::Url;
+
+/// The id of each tenant, by its name in URLs. A name that is new gets a new id.
+pub(super) async fn ids(
+    db: &Db,
+    instruments: &Instruments,
+    settings: &Settings,
+) -> Result<HashMap<String, Id<Tenant>>, AppError> {
+    let mut ids = HashMap::new();
+    for tenant in &settings.tenants {
+        let command = NameTenant { fresh: instruments.new_id(), slug: tenant.slug.clone(), now: instruments.now() };
+        ids.insert(tenant.slug.clone(), db.execute(command).await?);
+    }
+    Ok(ids)
+}
+
+struct NameTenant {
+    fresh: Id<Tenant>,
+    slug: String,
+    now: Timestamp,
+}
+
+impl Command for NameTenant {
+    type Output = Id<Tenant>;
+    type Error = DbError;
+    async fn run(&self, tx: &mut Tx) -> Result<Id<Tenant>, DbError> {
+        tx.one(
+            sql("INSERT INTO tenant (id, slug, created_at) VALUES ($1, $2, $3) \
+                 ON CONFLICT (slug) DO UPDATE SET slug = excluded.slug RETURNING id")
+            .bind(self.fresh)
+            .bind(self.slug.clone())
+            .bind(self.now),
+        )
+        .await?
+        .get("id")
+    }
+}
+
+/// The key-encryption keys of every tenant.
+pub(super) fn keks(
+    settings: &Settings,
+    ids: &HashMap<String, Id<Tenant>>,
+    instruments: &Instruments,
+) -> Result<LocalKeks, AppError> {
+    let mut provider = LocalKeks::new(std::sync::Arc::clone(&instruments.entropy));
+    for tenant in &settings.tenants {
+        let keks: Result<Vec<Kek>, _> =
+            tenant.key_encryption_keys.iter().map(|secret| Kek::from_base64(secret.reveal())).collect();
+        provider.insert(id_of(ids, tenant)?, keks?)?;
+    }
+    Ok(provider)
+}
+
+/// The practices, as their settings say.
+pub(super) fn practices(settings: &Settings, ids: &HashMap<String, Id<Tenant>>) -> Result<Practices, AppError> {
+    let practices: Result<Vec<Practice>, AppError> = settings
+        .tenants
+        .iter()
+        .map(|tenant| Ok(practice(tenant, id_of(ids, tenant)?, &settings.server.public_url)))
+        .collect();
+    Ok(Practices::new(practices?))
+}
+
+pub(super) fn id_of(ids: &HashMap<String, Id<Tenant>>, tenant: &TenantSettings) -> Result<Id<Tenant>, AppError> {
+    ids.get(&tenant.slug).copied().ok_or(AppError::Settings("a tenant has no id"))
+}
+
+fn practice(tenant: &TenantSettings, id: Id<Tenant>, public_url: &Url) -> Practice {
+    Practice {
+        tenant: id,
+        slug: tenant.slug.clone(),
+        clinic_name: tenant.text_name.clone(),
+        phone: tenant.phone.clone(),
+        zone: tenant.zone.clone(),
+        default_language: tenant.languages.first().copied().unwrap_or_default(),
+        quiet_hours: tenant.texting_hours,
+        reminders: tenant.reminders.clone(),
+        numbers: tenant.numbers.clone(),
+        unverified_numbers_allowed: tenant.policies.texts_before_verification,
+        first_name_in_texts: tenant.policies.first_name_in_texts,
+        confirm_stop: tenant.policies.confirm_stop,
+        caps: tenant.caps,
+        poll_every: tenant.poll_interval,
+        public_url: public_url.clone(),
+    }
+}
+
+/// Keeps the practice's policy as it is from now on, if it differs from the last version kept: who looks back at a
+/// decision finds the rules under which it was made.
+pub(super) async fn keep_policies(db: &Db, instruments: &Instruments, practices: &Practices) -> Result<(), AppError> {
+    for practice in practices.all() {
+        let settings = serde_json::json!({
+            "clinic_name": practice.clinic_name,
+            "zone": practice.zone.iana_name(),
+            "texting_hours": [practice.quiet_hours.opens.to_string(), practice.quiet_hours.closes.to_string()],
+            "reminders": practice.reminders.iter().map(|rule| (rule.days_before, rule.at.to_string())).collect::<Vec<_>>(),
+            "numbers": practice.numbers.iter().map(|own| (own.number.as_e164(), format!("{:?}", own.keywords))).collect::<Vec<_>>(),
+            "texts_before_verification": practice.unverified_numbers_allowed,
+            "first_name_in_texts": practice.first_name_in_texts,
+            "confirm_stop": practice.confirm_stop,
+            "caps": practice.caps.map(|caps| (caps.per_day, caps.per_week)),
+        });
+        db.execute(KeepPolicy { tenant: practice.tenant, settings: settings.to_string(), now: instruments.now() })
+            .await?;
+    }
+    Ok(())
+}
+
+struct KeepPolicy {
+    tenant: Id<Tenant>,
+    settings: String,
+    now: Timestamp,
+}
+
+impl Command for KeepPolicy {
+    type Output = ();
+    type Error = DbError;
+    async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
+        let last = tx
+            .optional(
+                sql("SELECT version, settings FROM practice_policy WHERE tenant = $1 ORDER BY version DESC LIMIT 1")
+                    .bind(self.tenant),
+            )
+            .await?;
+        let version = match &last {
+            Some(row) if row.get::<String>("settings")? == self.settings => return Ok(()),
+            Some(row) => row.get::<i64>("version")? + 1,
+            None => 1,
+        };
+        tx.execute(
+            sql("INSERT INTO practice_policy (tenant, version, settings, source, created_at) VALUES ($1, $2, $3, 'settings', $4)")
+                .bind(self.tenant)
+                .bind(version)
+                .bind(self.settings.clone())
+                .bind(self.now),
+        )
+        .await
+        .map(|_| ())
+    }
+}

@@ -1,0 +1,173 @@
+//! Texts from patients: durable, read once, answered by the rules.
+
+use crate::{
+    database::both_databases,
+    service::{ANA, CLINIC, STRANGER, Service, Setting},
+};
+use chartwire::{
+    consent::Category,
+    db::sql,
+    kernel::{Language, PhoneNumber},
+    messaging::{Author, Class, Content, NewText, Outbox, Queue},
+    sandbox::carrier::{Fault, FaultKind},
+    template::{Params, TextKey},
+};
+use jiff::SignedDuration;
+
+async fn count(service: &Service, text: &'static str) -> i64 {
+    service.app.db().one(sql(text)).await.unwrap().get("n").unwrap()
+}
+
+/// A reminder for Ana's visit in three days, through the whole gate.
+async fn queue_reminder(service: &Service, patient: chartwire::kernel::Id<chartwire::kernel::Patient>) {
+    let outbox = Outbox::new(service.app.vault().clone(), service.instruments.clone());
+    let zone = jiff::tz::TimeZone::get("America/New_York").unwrap();
+    let params = Params::new("Riverside Clinic", &zone)
+        .first(None)
+        .when(service.now() + SignedDuration::from_hours(72))
+        .provider(None);
+    let text = NewText {
+        tenant: service.tenant,
+        patient: Some(patient),
+        our_number: PhoneNumber::parse(CLINIC).unwrap(),
+        number: PhoneNumber::parse(ANA).unwrap(),
+        class: Class::Automated,
+        category: Category::Appointment,
+        language: Language::English,
+        content: Content::Template { key: TextKey::Reminder, params: Box::new(params) },
+        author: Author::System,
+        about: None,
+        about_version: None,
+        workflow: None,
+        question: None,
+        in_response_to: None,
+        not_before: None,
+        expires_at: None,
+        quiet_overridden: false,
+    };
+    let prepared = outbox.prepare(text).await.unwrap();
+    service.app.db().execute(Queue(vec![prepared])).await.unwrap();
+}
+
+both_databases! {
+    async fn stop_is_in_force_before_anything_queued_can_leave(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        let ana = service.patient("ana", "Ana", ANA).await;
+        // The text has arrived and is not read yet when the reminder's turn comes.
+        service.text(ANA, "stop").await;
+        queue_reminder(&service, ana).await;
+        service.settle().await;
+        let texts = service.on(ANA);
+        assert_eq!(texts.len(), 1, "{texts:?}");
+        assert!(texts[0].contains("no more texts"), "{texts:?}");
+        // Nothing leaves afterwards either, and a second STOP is not confirmed again.
+        queue_reminder(&service, ana).await;
+        service.text(ANA, "STOP").await;
+        service.settle().await;
+        assert_eq!(service.on(ANA).len(), 1);
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM message WHERE state = 'dropped' AND state_reason = 'stopped'").await, 3);
+        // START brings consent back, and the next reminder leaves.
+        service.text(ANA, "start").await;
+        service.settle().await;
+        queue_reminder(&service, ana).await;
+        service.settle().await;
+        assert_eq!(service.on(ANA).len(), 3, "{:?}", service.on(ANA));
+        service.stop().await;
+    }
+
+    async fn the_carrier_confirms_stop_where_it_answers_keywords(database: TestDatabase) {
+        let service = Service::start(&database, Setting { carrier_answers_keywords: true, ..Setting::default() }).await;
+        let ana = service.patient("ana", "Ana", ANA).await;
+        service.text(ANA, "STOP").await;
+        queue_reminder(&service, ana).await;
+        service.settle().await;
+        assert_eq!(service.on(ANA).len(), 1, "one confirmation, the carrier's: {:?}", service.on(ANA));
+        assert_eq!(service.carrier.accepted_count(None), 0, "we sent nothing");
+        service.stop().await;
+    }
+
+    async fn without_consent_nothing_leaves(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        let ana = service.patient("ana", "Ana", ANA).await;
+        service.text(ANA, "please remove me from your list").await;
+        service.settle().await;
+        queue_reminder(&service, ana).await;
+        service.settle().await;
+        assert_eq!(service.on(ANA).len(), 1, "free wording counts: {:?}", service.on(ANA));
+        service.stop().await;
+    }
+
+    async fn an_unknown_number_is_told_who_we_are_once(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        service.text(STRANGER, "hello?").await;
+        service.text(STRANGER, "who is this").await;
+        service.settle().await;
+        let texts = service.on(STRANGER);
+        assert_eq!(texts.len(), 1, "{texts:?}");
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM staff_task WHERE reason = 'unknown-number'").await, 2);
+        service.stop().await;
+    }
+
+    async fn an_emergency_is_a_task_before_it_is_answered(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        service.patient("ana", "Ana", ANA).await;
+        service.text(ANA, "I have chest pain and can't breathe").await;
+        service.settle().await;
+        assert!(service.on(ANA)[0].contains("911"));
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM staff_task WHERE urgency = 'emergency' AND team = 'nursing'").await, 1);
+        service.stop().await;
+    }
+
+    async fn the_same_text_is_kept_once(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        service.patient("ana", "Ana", ANA).await;
+        service.text(ANA, "thanks!").await;
+        service.app.schedule().await.unwrap();
+        service.settle().await;
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM message WHERE direction = 'in'").await, 1);
+        service.stop().await;
+    }
+
+    async fn what_webhooks_missed_is_pulled(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        service.patient("ana", "Ana", ANA).await;
+        service.app.schedule().await.unwrap();
+        service.settle().await;
+        service.carrier.faults().add(Fault::new(FaultKind::WebhooksRefused));
+        for minute in 0..6 {
+            service.text(ANA, &format!("thanks {minute}")).await;
+            service.advance(SignedDuration::from_mins(10));
+        }
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM message WHERE direction = 'in'").await, 0);
+        service.settle().await;
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM message WHERE direction = 'in'").await, 6);
+        service.stop().await;
+    }
+
+    async fn a_forged_webhook_leaves_nothing(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        let url = format!("{}carriers/twilio/riverside/inbound", service.base);
+        let form = [("MessageSid", "SM00000000000000000000000000000001"), ("From", ANA), ("To", CLINIC), ("Body", "YES")];
+        let answer = reqwest::Client::new()
+            .post(&url)
+            .header("X-Twilio-Signature", "AAAAAAAAAAAAAAAAAAAAAAAAAAA=")
+            .form(&form)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 403);
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM message").await, 0);
+        service.stop().await;
+    }
+
+    async fn odd_texts_are_kept(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        service.patient("ana", "Ana", ANA).await;
+        for body in ["", "👍🏽", &"long ".repeat(400), "\u{0}\u{202e}x"] {
+            service.text(ANA, body).await;
+        }
+        service.settle().await;
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM message WHERE direction = 'in' AND state = 'read'").await, 4);
+        service.stop().await;
+    }
+}

@@ -1,0 +1,299 @@
+//! The service beside its peers, all over HTTP: an EHR, a carrier with phones, one practice.
+//!
+//! Time stands still unless a test moves it, and due jobs run when a test says so: nothing here waits for a clock.
+
+use crate::database::TestDatabase;
+use base64::Engine as _;
+use chartwire::{
+    app::{App, Running},
+    config::{Settings, Surroundings},
+    consent::{self, Category, Decision, NewEntry, Source},
+    db::{Command, DbError, Tx},
+    kernel::{Id, Instruments, Language, ManualClock, Patient, Phi, PhoneNumber, SeededEntropy, SystemEntropy, Tenant},
+    patient::{Directory, EhrPatient, NumberKind, PersonName, Telecom},
+    sandbox::carrier::{CarrierNumber, CarrierOptions, Phone, PhoneKind, RunningCarrier},
+    vault::Kek,
+};
+use jiff::{SignedDuration, Timestamp};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::net::TcpListener;
+use zeroize::Zeroizing;
+
+pub(crate) const SLUG: &str = "riverside";
+pub(crate) const CLINIC: &str = "+12125550199";
+pub(crate) const AUTH_TOKEN: &str = "a-token-that-only-tests-know-0123";
+const ACCOUNT: &str = "AC0123456789abcdef0123456789abcdef";
+
+/// How the practice differs from a plain one.
+#[derive(Clone, Copy)]
+pub(crate) struct Setting {
+    pub(crate) carrier_answers_keywords: bool,
+    pub(crate) now: &'static str,
+}
+
+impl Default for Setting {
+    /// A Monday noon at the clinic, where we answer keywords ourselves.
+    fn default() -> Self {
+        Self { carrier_answers_keywords: false, now: "2026-11-23T17:00:00Z" }
+    }
+}
+
+pub(crate) struct Service {
+    pub(crate) app: App,
+    pub(crate) carrier: RunningCarrier,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) instruments: Instruments,
+    pub(crate) base: String,
+    pub(crate) tenant: Id<Tenant>,
+    server: tokio::task::JoinHandle<()>,
+    _folder: tempfile::TempDir,
+}
+
+/// The phones in the room: two patients, one of them a landline, and a stranger.
+pub(crate) const ANA: &str = "+12125550101";
+pub(crate) const LUIS: &str = "+12125550102";
+pub(crate) const STRANGER: &str = "+12125550177";
+
+impl Service {
+    pub(crate) async fn start(database: &TestDatabase, setting: Setting) -> Self {
+        let clock = Arc::new(ManualClock::at(setting.now.parse().unwrap()));
+        let instruments = Instruments::new(clock.clone(), Arc::new(SystemEntropy));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let base = format!("http://{}/", listener.local_addr().unwrap());
+        let carrier = start_carrier(&base, &instruments, setting).await;
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(&base, carrier.api_base().as_str(), setting);
+        let secrets = Secrets { database: database.url().to_owned() };
+        let settings = Settings::parse(&settings, folder.path(), &secrets).unwrap_or_else(|error| panic!("{error}"));
+        let app = App::build(&settings, Running::with(instruments.clone())).await.unwrap();
+        let tenant = app.tenant(SLUG).unwrap();
+        let router = app.router().into_make_service_with_connect_info::<SocketAddr>();
+        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { app, carrier, clock, instruments, base, tenant, server, _folder: folder }
+    }
+
+    /// Runs due jobs and lets the carrier deliver and report, until nothing is left to do.
+    pub(crate) async fn settle(&self) {
+        loop {
+            let ran = self.app.worker().run_due().await.unwrap();
+            self.carrier.settled().await;
+            if ran == 0 && self.app.worker().run_due().await.unwrap() == 0 {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn advance(&self, span: SignedDuration) {
+        self.clock.advance(span);
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.instruments.now()
+    }
+
+    /// What arrived on a phone, oldest first.
+    pub(crate) fn on(&self, phone: &str) -> Vec<String> {
+        self.carrier.sent_to(phone).into_iter().map(|text| text.body).collect()
+    }
+
+    pub(crate) async fn text(&self, from: &str, body: &str) {
+        self.carrier.text_from(from, CLINIC, body).await.unwrap();
+    }
+
+    /// A patient whom the practice knows, who agreed to texts about visits and refills.
+    pub(crate) async fn patient(&self, fhir_id: &str, given: &str, phone: &str) -> Id<Patient> {
+        let directory = self.directory();
+        let told = EhrPatient {
+            fhir_id: fhir_id.to_owned(),
+            version: Some("1".to_owned()),
+            name: Phi::new(PersonName { given: given.to_owned(), family: "Example".to_owned() }),
+            birth_date: Phi::new(None),
+            gender: Phi::new(None),
+            language: Some(Language::English),
+            deceased: false,
+            telecom: vec![Telecom { number: PhoneNumber::parse(phone).unwrap(), kind: NumberKind::Mobile, rank: 1 }],
+            replaced_by: None,
+            replaces: vec![],
+        };
+        let patient = directory.refresh(self.tenant, &told).await.unwrap();
+        for category in [Category::Appointment, Category::Refill, Category::Clinical] {
+            self.app
+                .db()
+                .execute(Agree(self.tenant, self.instruments.new_id(), patient, category, self.now()))
+                .await
+                .unwrap();
+        }
+        patient
+    }
+
+    pub(crate) fn directory(&self) -> Directory {
+        Directory::new(self.app.db().clone(), self.app.vault().clone(), self.instruments.clone())
+    }
+
+    /// Nothing may be left over: no job waits or is held, none was given up.
+    pub(crate) async fn assert_drained(&self) {
+        let counts = chartwire::jobs::counts(self.app.db()).await.unwrap();
+        assert_eq!((counts.ready, counts.leased, counts.dead), (0, 0, 0));
+    }
+
+    pub(crate) async fn stop(self) {
+        self.server.abort();
+        self.carrier.shutdown().await;
+        self.app.close().await;
+    }
+}
+
+struct Agree(Id<Tenant>, Id<consent::ConsentEntry>, Id<Patient>, Category, Timestamp);
+
+impl Command for Agree {
+    type Output = ();
+    type Error = DbError;
+    async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
+        let entry = NewEntry {
+            id: self.1,
+            tenant: self.0,
+            patient: Some(self.2),
+            number_token: None,
+            category: self.3,
+            decision: Decision::Granted,
+            source: Source::Desk,
+            wording: "desk:1".to_owned(),
+            recorded_by: "system".to_owned(),
+            proof: None,
+            ehr_reference: None,
+            effective_at: self.4,
+            recorded_at: self.4,
+        };
+        consent::record(tx, &entry).await.map(|_| ())
+    }
+}
+
+async fn start_carrier(base: &str, instruments: &Instruments, setting: Setting) -> RunningCarrier {
+    let phone = |name: &str, number: &str, kind| Phone {
+        name: name.to_owned(),
+        number: PhoneNumber::parse(number).unwrap(),
+        kind,
+        language: Language::English,
+    };
+    RunningCarrier::start(CarrierOptions {
+        listen: (Ipv4Addr::LOCALHOST, 0).into(),
+        instruments: Instruments::new(instruments.clock.clone(), Arc::new(SeededEntropy::new(11))),
+        seed: 11,
+        account_sid: ACCOUNT.to_owned(),
+        auth_token: AUTH_TOKEN.to_owned(),
+        numbers: vec![CarrierNumber {
+            number: PhoneNumber::parse(CLINIC).unwrap(),
+            inbound_webhook: format!("{base}carriers/twilio/{SLUG}/inbound").parse().unwrap(),
+            fallback_webhook: None,
+            answers_keywords: setting.carrier_answers_keywords,
+        }],
+        phones: vec![
+            phone("Ana", ANA, PhoneKind::Mobile),
+            phone("Luis", LUIS, PhoneKind::Landline),
+            phone("Stranger", STRANGER, PhoneKind::Mobile),
+        ],
+        callback_delay: Duration::ZERO,
+    })
+    .await
+    .unwrap()
+}
+
+/// Secrets of the tests.
+struct Secrets {
+    database: String,
+}
+
+impl Surroundings for Secrets {
+    fn variable(&self, name: &str) -> Option<Zeroizing<String>> {
+        let value = match name {
+            "KEK" => Kek::generate(&SeededEntropy::new(5)).to_base64().to_string(),
+            "DATABASE" => self.database.clone(),
+            "TOKEN" => AUTH_TOKEN.to_owned(),
+            "KEY" => signing_key(),
+            _ => return None,
+        };
+        Some(Zeroizing::new(value))
+    }
+
+    fn overrides(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    fn file(&self, _path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+}
+
+/// A fresh P-384 key in PEM form (PKCS #8).
+fn signing_key() -> String {
+    use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair};
+    let key = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap();
+    let der = key.to_pkcs8v1().unwrap();
+    let body = base64::engine::general_purpose::STANDARD.encode(der.as_ref());
+    let lines: Vec<&str> = body.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n"))
+}
+
+fn settings(base: &str, api_base: &str, setting: Setting) -> String {
+    let answers = if setting.carrier_answers_keywords { "carrier" } else { "chartwire" };
+    format!(
+        r#"
+[server]
+listen = "127.0.0.1:0"
+public_url = "{base}"
+
+[database]
+url = {{ env = "DATABASE" }}
+
+[audit]
+head_folder = "heads"
+
+[[registrations]]
+name = "launch"
+client_id = "launch"
+authentication = "public"
+
+[[registrations]]
+name = "backend"
+client_id = "backend"
+authentication = "private_key_jwt"
+algorithm = "ES384"
+signing_key = {{ env = "KEY" }}
+
+[[tenants]]
+slug = "{SLUG}"
+name = "Riverside Family Medicine"
+text_name = "Riverside Clinic"
+zone = "America/New_York"
+languages = ["en", "es"]
+phone = "+12125550198"
+frame_ancestors = ["https://ehr.example.org"]
+key_encryption_keys = [{{ env = "KEK" }}]
+reminders = [{{ days_before = 3, at = "10:00" }}, {{ days_before = 1, at = "10:00" }}]
+numbers = [{{ number = "{CLINIC}", answers_keywords = "{answers}" }}]
+
+[tenants.policies]
+first_name_in_texts = true
+texts_before_verification = true
+confirm_stop = true
+
+[tenants.ehr]
+fhir_base = "http://127.0.0.1:1/fhir"
+launch_registration = "launch"
+backend_registration = "backend"
+roles = [{{ system = "http://terminology.hl7.org/CodeSystem/practitioner-role", code = "nurse", roles = ["nurse"] }}]
+
+[tenants.carrier]
+provider = "twilio"
+account_sid = "{ACCOUNT}"
+auth_token = {{ env = "TOKEN" }}
+api_base = "{api_base}"
+"#
+    )
+}
