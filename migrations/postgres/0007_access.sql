@@ -40,6 +40,7 @@ CREATE TABLE session (
 );
 CREATE UNIQUE INDEX session_token ON session (token_hash);
 CREATE INDEX session_staff_user ON session (tenant, staff_user);
+CREATE INDEX session_open ON session (last_seen_at) WHERE ended_at IS NULL;
 
 CREATE TABLE draft (
     tenant BYTEA NOT NULL,

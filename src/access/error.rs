@@ -12,9 +12,6 @@ pub enum AccessError {
     /// A name, a draft or a launch cannot be sealed or opened.
     #[error(transparent)]
     Vault(#[from] VaultError),
-    /// The entry for the audit log cannot be made; without it nothing is done.
-    #[error("the audit entry could not be prepared; nothing was changed")]
-    Journal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl AccessError {
@@ -24,7 +21,6 @@ impl AccessError {
         match self {
             Self::Database(error) => error.is_transient(),
             Self::Vault(error) => error.is_transient(),
-            Self::Journal(_) => true,
         }
     }
 }

@@ -1,101 +1,77 @@
-//! What access tells the audit log.
+//! What access writes into the audit log, in the transaction of what it is about.
 
-use super::{Ending, Session, StaffMember};
+use super::{AccessError, Ending, Session, StaffMember};
 use crate::{
+    audit::{self, Action, Actor, AuditEntry, AuditSigner, Detail, Outcome, Request},
     db::{DbError, Tx},
-    kernel::{Id, Patient, StaffUser, Tenant},
+    kernel::{Id, Instruments, Patient, StaffUser, Tenant},
+    vault::Vault,
 };
-use futures_util::future::{BoxFuture, FutureExt as _, ready};
-use jiff::Timestamp;
 
-/// Something that must stand in the audit log. Ids, codes and instants only.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AccessEvent {
+const PURPOSE: &str = "session";
+
+/// An entry that is signed by its tenant's key as soon as it is written. Made before the transaction.
+pub(super) struct Journaled {
+    entry: AuditEntry,
+    signer: AuditSigner,
+}
+
+impl Journaled {
     /// A session began.
-    SignedIn {
-        /// Where.
-        tenant: Id<Tenant>,
-        /// Which.
+    pub(super) async fn signed_in(
+        (vault, instruments): (&Vault, &Instruments),
+        member: &StaffMember,
         session: Id<Session>,
-        /// Whose.
-        staff: Id<StaffUser>,
-        /// The patient in the EHR's context.
         patient: Option<Id<Patient>>,
-        /// How the EHR says it knew the person.
-        authentication: String,
-        /// When.
-        at: Timestamp,
-    },
-    /// A session ended.
-    SignedOut {
-        /// Where.
-        tenant: Id<Tenant>,
-        /// Which.
-        session: Id<Session>,
-        /// Whose.
-        staff: Id<StaffUser>,
-        /// Why.
-        ending: Ending,
-        /// When.
-        at: Timestamp,
-    },
-    /// A launch was refused because the person has no role here.
-    Refused {
-        /// Where.
-        tenant: Id<Tenant>,
-        /// Who.
-        staff: Id<StaffUser>,
-        /// When.
-        at: Timestamp,
-    },
-}
-
-impl AccessEvent {
-    /// A refusal of this person.
-    #[must_use]
-    pub fn refused(member: &StaffMember, at: Timestamp) -> Self {
-        Self::Refused { tenant: member.tenant, staff: member.id, at }
-    }
-
-    /// The tenant in whose log it stands.
-    #[must_use]
-    pub const fn tenant(&self) -> Id<Tenant> {
-        match self {
-            Self::SignedIn { tenant, .. } | Self::SignedOut { tenant, .. } | Self::Refused { tenant, .. } => *tenant,
+        authentication: &str,
+        request: Option<Id<Request>>,
+    ) -> Result<Self, AccessError> {
+        let mut entry = AuditEntry::new(Actor::Staff(member.id), Action::SignIn, PURPOSE)
+            .about("session", session)
+            .with_detail(Detail::new().foreign_id("authentication", authentication));
+        if let Some(patient) = patient {
+            entry = entry.about("patient", patient);
         }
+        if let Some(request) = request {
+            entry = entry.in_request(request);
+        }
+        Self::of(vault, instruments, member.tenant, entry).await
     }
-}
 
-/// Makes entries for the audit log. Keys are fetched here, before the transaction.
-pub trait Journal: Send + Sync + 'static {
-    /// An entry that is ready to be written.
-    fn prepare(
-        &self,
-        event: AccessEvent,
-    ) -> BoxFuture<'_, Result<Box<dyn JournalEntry>, Box<dyn std::error::Error + Send + Sync>>>;
-}
-
-/// An entry that is ready to be written.
-pub trait JournalEntry: Send + Sync {
-    /// Writes it in the transaction of what it is about. May be called again when that transaction is run again.
-    fn write<'a>(&'a self, tx: &'a mut Tx) -> BoxFuture<'a, Result<(), DbError>>;
-}
-
-/// Keeps no log. For tests of what does not depend on one.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoJournal;
-
-impl Journal for NoJournal {
-    fn prepare(
-        &self,
-        _event: AccessEvent,
-    ) -> BoxFuture<'_, Result<Box<dyn JournalEntry>, Box<dyn std::error::Error + Send + Sync>>> {
-        ready(Ok(Box::new(Self) as Box<dyn JournalEntry>)).boxed()
+    /// A session ended.
+    pub(super) async fn signed_out(
+        (vault, instruments): (&Vault, &Instruments),
+        (tenant, session, staff): (Id<Tenant>, Id<Session>, Id<StaffUser>),
+        ending: Ending,
+    ) -> Result<Self, AccessError> {
+        let entry = AuditEntry::new(Actor::Staff(staff), Action::SignOut, PURPOSE)
+            .about("session", session)
+            .with_detail(Detail::new().code("ending", ending.code()));
+        Self::of(vault, instruments, tenant, entry).await
     }
-}
 
-impl JournalEntry for NoJournal {
-    fn write<'a>(&'a self, _tx: &'a mut Tx) -> BoxFuture<'a, Result<(), DbError>> {
-        ready(Ok(())).boxed()
+    /// A launch was refused because the person has no role here.
+    pub(super) async fn refused(
+        (vault, instruments): (&Vault, &Instruments),
+        member: &StaffMember,
+    ) -> Result<Self, AccessError> {
+        let entry = AuditEntry::new(Actor::Staff(member.id), Action::SignIn, PURPOSE)
+            .ended(Outcome::Refused)
+            .with_detail(Detail::new().code("reason", "no_role"));
+        Self::of(vault, instruments, member.tenant, entry).await
+    }
+
+    /// Writes it.
+    pub(super) async fn write(&self, tx: &mut Tx) -> Result<(), DbError> {
+        audit::record(tx, &self.entry, &self.signer).await.map(|_| ())
+    }
+
+    async fn of(
+        vault: &Vault,
+        instruments: &Instruments,
+        tenant: Id<Tenant>,
+        entry: AuditEntry,
+    ) -> Result<Self, AccessError> {
+        Ok(Self { entry, signer: AuditSigner::new(vault, instruments.clone(), tenant).await? })
     }
 }

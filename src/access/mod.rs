@@ -8,7 +8,7 @@
 //! - What the matrix does not grant is denied; no role, no data (law 7).
 //! - A cookie's value is never stored, only its SHA-256; a name, a draft and a launch's state are stored sealed.
 //! - A role that was lost in the EHR is lost in every session at its next request.
-//! - Whatever starts or ends a session is journaled in the same transaction ([`Journal`]).
+//! - Whatever starts, ends or refuses a session stands in the audit log, written in the same transaction.
 
 mod draft;
 mod error;
@@ -23,7 +23,6 @@ mod token;
 
 pub use draft::{Draft, Drafts};
 pub use error::{AccessError, SessionRefusal};
-pub use journal::{AccessEvent, Journal, JournalEntry, NoJournal};
 pub use launch::{LaunchStates, PendingLaunch};
 pub use matrix::{
     Area, Permission, Scope, Team, may_read, may_read_by_reason, may_reply, may_serve, may_use, narrowest, readers,

@@ -1,13 +1,14 @@
 //! Sessions: begun by a launch, kept up by a person's doing, ended by idleness, age, sign-out or another launch.
 
 use super::{
-    AccessError, Ending, Journal, Roles, Session, SessionRefusal, SessionToken, StaffMember,
-    journal::AccessEvent,
-    session_store::{EndSession, StartSession, StoredSession, Touch, by_token, open_of},
+    AccessError, Ending, Roles, Session, SessionRefusal, SessionToken, StaffMember,
+    journal::Journaled,
+    session_store::{EndSession, StartSession, StoredSession, Touch, by_token, open_and_quiet, open_of},
     staff::name_place,
     token,
 };
 use crate::{
+    audit::Request,
     db::{Db, sql},
     kernel::{Id, Instruments, Patient, Phi, StaffUser, Tenant},
     vault::{Place, RetentionClass, Sealed, Vault},
@@ -65,12 +66,15 @@ pub struct NewSession {
     pub member: StaffMember,
     /// The patient in the EHR's context.
     pub patient: Option<Id<Patient>>,
-    /// How the EHR says it knew the person: `acr` and `amr`, or the attestation that stands in their place.
+    /// How the EHR says it knew the person: `acr` and `amr` (such as `amr:mfa`), or the
+    /// attestation that stands in their place. Codes only: it stands in the audit log.
     pub authentication: String,
     /// The EHR's tokens, as `smart` writes them; kept sealed for as long as the session lasts.
     pub grant: Option<Phi<Vec<u8>>>,
     /// The cookie that the browser brought: that session ends.
     pub previous: Option<SessionToken>,
+    /// The request that it came in, for the audit log.
+    pub request: Option<Id<Request>>,
 }
 
 /// A session that has begun.
@@ -125,27 +129,20 @@ pub struct Sessions {
     db: Db,
     vault: Vault,
     instruments: Instruments,
-    journal: Arc<dyn Journal>,
     idle: IdleTimeouts,
 }
 
 impl Sessions {
     /// Sessions in this database.
     #[must_use]
-    pub const fn new(
-        db: Db,
-        vault: Vault,
-        instruments: Instruments,
-        journal: Arc<dyn Journal>,
-        idle: IdleTimeouts,
-    ) -> Self {
-        Self { db, vault, instruments, journal, idle }
+    pub const fn new(db: Db, vault: Vault, instruments: Instruments, idle: IdleTimeouts) -> Self {
+        Self { db, vault, instruments, idle }
     }
 
     /// Begins a session with a token of its own, and ends the one that the browser had.
     ///
     /// # Errors
-    /// [`SessionRefusal::NoRole`] for a person without a role (the refusal is journaled by [`Sessions::refuse`]);
+    /// [`SessionRefusal::NoRole`] for a person without a role (see [`Sessions::refuse`]);
     /// otherwise as database and vault fail.
     pub async fn start(&self, new: NewSession) -> Result<StartedSession, SessionRefusal> {
         let member = &new.member;
@@ -164,15 +161,8 @@ impl Sessions {
             ),
             None => None,
         };
-        let event = AccessEvent::SignedIn {
-            tenant,
-            session: id,
-            staff,
-            patient: new.patient,
-            authentication: new.authentication.clone(),
-            at,
-        };
-        let entry = self.journal.prepare(event).await.map_err(AccessError::Journal)?;
+        let entry =
+            Journaled::signed_in(self.tools(), member, id, new.patient, &new.authentication, new.request).await?;
         let start = StartSession {
             tenant,
             id,
@@ -184,20 +174,19 @@ impl Sessions {
             grant,
             at,
             entry,
-            replaced: self.replaced(new.previous.as_ref(), at).await?,
+            replaced: self.replaced(new.previous.as_ref()).await?,
         };
         self.db.execute(start).await?;
         Ok(StartedSession { id, token })
     }
 
-    /// Journals that a person was refused for want of a role, and ends the session that the browser had.
+    /// Notes in the audit log that a person was refused for want of a role, and ends the session that the browser had.
     ///
     /// # Errors
     /// [`AccessError`] as the database or the journal fails.
     pub async fn refuse(&self, member: &StaffMember, previous: Option<&SessionToken>) -> Result<(), AccessError> {
-        let at = self.instruments.now();
-        let entry = self.journal.prepare(AccessEvent::refused(member, at)).await.map_err(AccessError::Journal)?;
-        let replaced = self.replaced(previous, at).await?;
+        let entry = Journaled::refused(self.tools(), member).await?;
+        let replaced = self.replaced(previous).await?;
         self.db.execute(super::session_store::Refuse { entry, replaced }).await.map_err(AccessError::from)
     }
 
@@ -217,16 +206,7 @@ impl Sessions {
         let now = self.instruments.now();
         let timeout = (self.idle)(stored.tenant);
         let idle = timeout.duration();
-        let ending = if stored.roles.is_empty() {
-            Some(Ending::NoRole)
-        } else if now.duration_since(stored.started_at) >= ABSOLUTE_END {
-            Some(Ending::TooOld)
-        } else if now.duration_since(stored.last_seen_at) >= idle {
-            Some(Ending::Idle)
-        } else {
-            None
-        };
-        if let Some(ending) = ending {
+        if let Some(ending) = due(&stored, idle, now) {
             self.end_one(stored.tenant, stored.id, stored.staff, ending).await?;
             return Err(refusal(ending));
         }
@@ -281,6 +261,24 @@ impl Sessions {
         Ok(open.len())
     }
 
+    /// Ends the sessions that have run out and of which nobody has asked since, so that the audit log and the sealed
+    /// grants do not wait for a request that never comes. Called every minute; gives their number.
+    ///
+    /// # Errors
+    /// [`AccessError`] as database and vault fail. What was ended until then stays ended.
+    pub async fn end_run_out(&self) -> Result<usize, AccessError> {
+        let now = self.instruments.now();
+        let quiet_since = now.checked_sub(IdleTimeout::default().duration()).unwrap_or(Timestamp::MIN);
+        let mut ended = 0;
+        for stored in open_and_quiet(&self.db, quiet_since).await? {
+            if let Some(ending) = due(&stored, (self.idle)(stored.tenant).duration(), now) {
+                self.end_one(stored.tenant, stored.id, stored.staff, ending).await?;
+                ended += 1;
+            }
+        }
+        Ok(ended)
+    }
+
     /// The EHR's tokens of this session. `None` when it has none, or has ended.
     ///
     /// # Errors
@@ -295,15 +293,15 @@ impl Sessions {
         Ok(Some(self.vault.open(session.tenant, grant_place(&session.id), &sealed).await?))
     }
 
-    async fn replaced(
-        &self,
-        previous: Option<&SessionToken>,
-        at: Timestamp,
-    ) -> Result<Option<EndSession>, AccessError> {
+    const fn tools(&self) -> (&Vault, &Instruments) {
+        (&self.vault, &self.instruments)
+    }
+
+    async fn replaced(&self, previous: Option<&SessionToken>) -> Result<Option<EndSession>, AccessError> {
         let Some(token) = previous else { return Ok(None) };
         match by_token(&self.db, token).await? {
             Some(StoredSession { tenant, id, staff, ended: None, .. }) => {
-                EndSession::prepare(&*self.journal, (tenant, id, staff), Ending::Replaced, at).await.map(Some)
+                EndSession::prepare(self.tools(), (tenant, id, staff), Ending::Replaced).await.map(Some)
             }
             _ => Ok(None),
         }
@@ -316,8 +314,7 @@ impl Sessions {
         staff: Id<StaffUser>,
         ending: Ending,
     ) -> Result<(), AccessError> {
-        let at = self.instruments.now();
-        let end = EndSession::prepare(&*self.journal, (tenant, id, staff), ending, at).await?;
+        let end = EndSession::prepare(self.tools(), (tenant, id, staff), ending).await?;
         self.db.execute(end).await.map_err(AccessError::from)
     }
 
@@ -328,6 +325,19 @@ impl Sessions {
         }
         self.db.execute(Touch { tenant: stored.tenant, id: stored.id, at: now }).await?;
         Ok(now)
+    }
+}
+
+/// Why an open session is to end now, if it is.
+fn due(stored: &StoredSession, idle: SignedDuration, now: Timestamp) -> Option<Ending> {
+    if stored.roles.is_empty() {
+        Some(Ending::NoRole)
+    } else if now.duration_since(stored.started_at) >= ABSOLUTE_END {
+        Some(Ending::TooOld)
+    } else if now.duration_since(stored.last_seen_at) >= idle {
+        Some(Ending::Idle)
+    } else {
+        None
     }
 }
 

@@ -1,10 +1,10 @@
 //! Sessions as they are stored: the statements, and the one row that everything is decided by.
 
-use super::{Journal, JournalEntry, Roles, SessionToken, journal::AccessEvent};
+use super::{Roles, SessionToken, journal::Journaled};
 use crate::{
-    db::{Command, Db, DbError, Row, Tx, sql},
-    kernel::{Id, Patient, StaffUser, Tenant},
-    vault::Sealed,
+    db::{Command, Db, DbError, Row, Tx, sql, sql_built},
+    kernel::{Id, Instruments, Patient, StaffUser, Tenant},
+    vault::{Sealed, Vault},
 };
 use jiff::Timestamp;
 
@@ -88,14 +88,22 @@ fn stored(row: &Row) -> Result<StoredSession, DbError> {
     })
 }
 
+/// What every look-up of sessions reads.
+const FOUND: &str = "SELECT s.tenant, s.id, s.staff_user, s.patient, s.roles AS launch_roles, u.roles AS roles_now, \
+     u.roles_checked_at, u.name, s.started_at, s.last_seen_at, s.ended_at, s.ended_why \
+     FROM session s JOIN staff_user u ON u.tenant = s.tenant AND u.id = s.staff_user";
+
 /// The session of this token, ended or not.
 pub(super) async fn by_token(db: &Db, token: &SessionToken) -> Result<Option<StoredSession>, DbError> {
-    let query = sql("SELECT s.tenant, s.id, s.staff_user, s.patient, s.roles AS launch_roles, u.roles AS roles_now, \
-                     u.roles_checked_at, u.name, s.started_at, s.last_seen_at, s.ended_at, s.ended_why \
-                     FROM session s JOIN staff_user u ON u.tenant = s.tenant AND u.id = s.staff_user \
-                     WHERE s.token_hash = $1")
-    .bind(token.stored_hash());
+    let query = sql_built(format!("{FOUND} WHERE s.token_hash = $1")).bind(token.stored_hash());
     db.optional(query).await?.as_ref().map(stored).transpose()
+}
+
+/// Open sessions in which nothing was done since `before`.
+pub(super) async fn open_and_quiet(db: &Db, before: Timestamp) -> Result<Vec<StoredSession>, DbError> {
+    let condition = "WHERE s.ended_at IS NULL AND s.last_seen_at <= $1 ORDER BY s.last_seen_at LIMIT 500";
+    let query = sql_built(format!("{FOUND} {condition}")).bind(before);
+    db.all(query).await?.iter().map(stored).collect()
 }
 
 /// The open sessions of a person: their ids.
@@ -112,19 +120,18 @@ pub(super) struct EndSession {
     id: Id<Session>,
     ending: Ending,
     at: Timestamp,
-    entry: Box<dyn JournalEntry>,
+    entry: Journaled,
 }
 
 impl EndSession {
     pub(super) async fn prepare(
-        journal: &dyn Journal,
-        (tenant, id, staff): (Id<Tenant>, Id<Session>, Id<StaffUser>),
+        tools: (&Vault, &Instruments),
+        session: (Id<Tenant>, Id<Session>, Id<StaffUser>),
         ending: Ending,
-        at: Timestamp,
     ) -> Result<Self, super::AccessError> {
-        let event = AccessEvent::SignedOut { tenant, session: id, staff, ending, at };
-        let entry = journal.prepare(event).await.map_err(super::AccessError::Journal)?;
-        Ok(Self { tenant, id, ending, at, entry })
+        let entry = Journaled::signed_out(tools, session, ending).await?;
+        let (tenant, id, _) = session;
+        Ok(Self { tenant, id, ending, at: tools.1.now(), entry })
     }
 }
 
@@ -159,7 +166,7 @@ pub(super) struct StartSession {
     pub(super) authentication: String,
     pub(super) grant: Option<Sealed>,
     pub(super) at: Timestamp,
-    pub(super) entry: Box<dyn JournalEntry>,
+    pub(super) entry: Journaled,
     pub(super) replaced: Option<EndSession>,
 }
 
@@ -215,7 +222,7 @@ impl Command for Touch {
 
 /// A refusal to be journaled, and the session of the same browser to be ended.
 pub(super) struct Refuse {
-    pub(super) entry: Box<dyn JournalEntry>,
+    pub(super) entry: Journaled,
     pub(super) replaced: Option<EndSession>,
 }
 

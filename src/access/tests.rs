@@ -2,45 +2,21 @@
 
 use super::*;
 use crate::{
-    db::{Db, DbError, Tx, sql},
+    db::{Db, Row, sql},
     kernel::{Id, Instruments, ManualClock, Patient, Phi, SeededEntropy, Tenant, clock::from_millis},
     vault::{Kek, LocalKeks, Vault, memory_store::MemoryStore},
 };
-use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use jiff::SignedDuration;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 const TENANT: Id<Tenant> = Id::from_bytes([1; 16]);
 const ANA: Id<Patient> = Id::from_bytes([7; 16]);
-
-/// Remembers what was written, once its transaction ran.
-#[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<AccessEvent>>>);
-
-struct Entry(Written, AccessEvent);
-
-impl Journal for Written {
-    fn prepare(
-        &self,
-        event: AccessEvent,
-    ) -> BoxFuture<'_, Result<Box<dyn JournalEntry>, Box<dyn std::error::Error + Send + Sync>>> {
-        ready(Ok(Box::new(Entry(self.clone(), event)) as Box<dyn JournalEntry>)).boxed()
-    }
-}
-
-impl JournalEntry for Entry {
-    fn write<'a>(&'a self, _tx: &'a mut Tx) -> BoxFuture<'a, Result<(), DbError>> {
-        self.0.0.lock().unwrap().push(self.1.clone());
-        ready(Ok(())).boxed()
-    }
-}
 
 struct Clinic {
     clock: Arc<ManualClock>,
     db: Db,
     vault: Vault,
     instruments: Instruments,
-    journal: Written,
     staff: StaffDirectory,
     sessions: Sessions,
     _folder: tempfile::TempDir,
@@ -56,16 +32,14 @@ impl Clinic {
         keks.insert(TENANT, vec![Kek::generate(&*entropy)]).unwrap();
         let instruments = Instruments::new(clock.clone(), entropy);
         let vault = Vault::new(Arc::new(MemoryStore::default()), Arc::new(keks), instruments.clone());
-        let journal = Written::default();
         let idle: IdleTimeouts = Arc::new(|_| IdleTimeout::from_minutes(5).unwrap());
         Self {
             staff: StaffDirectory::new(db.clone(), vault.clone(), instruments.clone()),
-            sessions: Sessions::new(db.clone(), vault.clone(), instruments.clone(), Arc::new(journal.clone()), idle),
+            sessions: Sessions::new(db.clone(), vault.clone(), instruments.clone(), idle),
             clock,
             db,
             vault,
             instruments,
-            journal,
             _folder: folder,
         }
     }
@@ -87,9 +61,10 @@ impl Clinic {
         let new = NewSession {
             member: member.clone(),
             patient: Some(ANA),
-            authentication: "amr=mfa".to_owned(),
+            authentication: "amr:mfa".to_owned(),
             grant: Some(Phi::new(b"{\"refresh_token\":\"r1\"}".to_vec())),
             previous,
+            request: None,
         };
         self.sessions.start(new).await.ok().unwrap()
     }
@@ -102,13 +77,18 @@ impl Clinic {
         self.clock.advance(SignedDuration::from_secs(seconds));
     }
 
-    fn endings(&self) -> Vec<Ending> {
-        let written = self.journal.0.lock().unwrap();
-        let ending = |event: &AccessEvent| match event {
-            AccessEvent::SignedOut { ending, .. } => Some(*ending),
-            _ => None,
-        };
-        written.iter().filter_map(ending).collect()
+    /// What the audit log says: action, outcome, detail.
+    async fn log(&self, action: &str) -> Vec<String> {
+        let query = sql("SELECT outcome, detail FROM audit_row WHERE action = $1 ORDER BY id").bind(action);
+        let rows = self.db.all(query).await.unwrap();
+        let told =
+            |row: &Row| format!("{} {}", row.get::<String>("outcome").unwrap(), row.get::<String>("detail").unwrap());
+        rows.iter().map(told).collect()
+    }
+
+    async fn endings(&self) -> Vec<String> {
+        let log = self.log("sign_out").await;
+        log.iter().map(|told| told.split('"').nth(3).unwrap().to_owned()).collect()
     }
 }
 
@@ -143,7 +123,7 @@ async fn a_session_lives_by_a_persons_doing_and_not_by_the_page() {
     clinic.pass(1);
     assert!(clinic.ask(&session.token, Activity::Background).await.is_err(), "the page alone does not keep it up");
     assert!(clinic.ask(&session.token, Activity::Person).await.is_err(), "what has ended stays ended");
-    assert_eq!(clinic.endings(), [Ending::Idle]);
+    assert_eq!(clinic.endings().await, ["idle"]);
 }
 
 #[tokio::test]
@@ -168,7 +148,22 @@ async fn no_doing_carries_a_session_past_its_absolute_end() {
     }
     clinic.pass(240);
     assert!(clinic.ask(&session.token, Activity::Person).await.is_err());
-    assert_eq!(clinic.endings(), [Ending::TooOld]);
+    assert_eq!(clinic.endings().await, ["too_old"]);
+}
+
+#[tokio::test]
+async fn what_has_run_out_is_ended_without_anybody_asking() {
+    let clinic = Clinic::open().await;
+    let rosa = clinic.nurse("u").await;
+    clinic.launch(&rosa, None).await;
+    clinic.pass(299);
+    let later = clinic.launch(&rosa, None).await;
+    assert_eq!(clinic.sessions.end_run_out().await.unwrap(), 0);
+    clinic.pass(1);
+    assert_eq!(clinic.sessions.end_run_out().await.unwrap(), 1);
+    assert_eq!(clinic.endings().await, ["idle"]);
+    assert!(clinic.ask(&later.token, Activity::Person).await.is_ok());
+    assert_eq!(clinic.log("sign_in").await, [r#"success {"authentication":"amr:mfa"}"#; 2]);
 }
 
 #[tokio::test]
@@ -178,7 +173,7 @@ async fn another_launch_in_the_same_browser_ends_the_first_session() {
     let second = clinic.launch(&clinic.nurse("u2").await, Some(first.token.clone())).await;
     assert!(clinic.ask(&first.token, Activity::Person).await.is_err());
     assert!(clinic.ask(&second.token, Activity::Person).await.is_ok());
-    assert_eq!(clinic.endings(), [Ending::Replaced]);
+    assert_eq!(clinic.endings().await, ["replaced"]);
 }
 
 #[tokio::test]
@@ -192,7 +187,7 @@ async fn a_role_lost_in_the_ehr_is_lost_at_the_next_request() {
     clinic.staff.set_roles(TENANT, rosa.id, Roles::none()).await.unwrap();
     let refusal = clinic.sessions.authenticate(&session.token, Activity::Person).await.unwrap_err();
     assert!(matches!(refusal, SessionRefusal::NoRole));
-    assert_eq!(clinic.endings(), [Ending::NoRole]);
+    assert_eq!(clinic.endings().await, ["no_role"]);
 }
 
 #[tokio::test]
@@ -200,11 +195,17 @@ async fn nobody_without_a_role_gets_a_session() {
     let clinic = Clinic::open().await;
     let mut rosa = clinic.nurse("u").await;
     rosa.roles = Roles::none();
-    let new =
-        NewSession { member: rosa.clone(), patient: None, authentication: String::new(), grant: None, previous: None };
+    let new = NewSession {
+        member: rosa.clone(),
+        patient: None,
+        authentication: String::new(),
+        grant: None,
+        previous: None,
+        request: None,
+    };
     assert!(matches!(clinic.sessions.start(new).await, Err(SessionRefusal::NoRole)));
     clinic.sessions.refuse(&rosa, None).await.unwrap();
-    assert!(matches!(clinic.journal.0.lock().unwrap()[..], [AccessEvent::Refused { .. }]));
+    assert_eq!(clinic.log("sign_in").await, [r#"refused {"reason":"no_role"}"#]);
 }
 
 #[tokio::test]
@@ -219,7 +220,7 @@ async fn signing_out_everywhere_ends_every_session_once_and_drops_the_grants() {
     assert_eq!(clinic.sessions.end_all_of(TENANT, rosa.id, Ending::Revoked).await.unwrap(), 0);
     assert!(clinic.sessions.grant(&active).await.unwrap().is_none());
     assert!(clinic.ask(&phone.token, Activity::Person).await.is_err());
-    assert_eq!(clinic.endings(), [Ending::Revoked, Ending::Revoked]);
+    assert_eq!(clinic.endings().await, ["revoked", "revoked"]);
     assert_eq!(clinic.sessions.tenant_of(&phone.token).await.unwrap(), Some(TENANT));
 }
 

@@ -53,15 +53,15 @@ pub fn routes(parts: Vec<Part>, metrics: Option<PrometheusHandle>) -> Router {
 }
 
 async fn ready(State(parts): State<Arc<[Part]>>) -> impl IntoResponse {
-    let mut states = Map::new();
+    let mut parts_now = Map::new();
     let mut all = true;
     for part in parts.iter() {
         let ready = tokio::time::timeout(PATIENCE, (part.ready)()).await.unwrap_or(false);
         all &= ready;
-        states.insert(part.name.to_owned(), json!(if ready { "ready" } else { "not ready" }));
+        parts_now.insert(part.name.to_owned(), json!(if ready { "ready" } else { "not ready" }));
     }
     let status = if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({ "status": if all { "ready" } else { "not ready" }, "parts": states })))
+    (status, Json(json!({ "status": if all { "ready" } else { "not ready" }, "parts": parts_now })))
 }
 
 async fn render(State(handle): State<PrometheusHandle>) -> impl IntoResponse {

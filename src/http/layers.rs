@@ -1,9 +1,12 @@
 //! Request ids, the trace of each request, and the answer to a panic.
 
 use super::Failure;
-use crate::kernel::{Id, Instruments};
+use crate::{
+    audit::Request,
+    kernel::{Id, Instruments},
+};
 use axum::{
-    extract::{MatchedPath, Request, State},
+    extract::{self, MatchedPath, State},
     http::HeaderValue,
     middleware::Next,
     response::{IntoResponse as _, Response},
@@ -14,17 +17,18 @@ use tracing::Instrument as _;
 /// The header that carries a request's id back.
 const REQUEST_ID: &str = "x-request-id";
 
-/// Marks ids of requests.
-pub enum HttpRequest {}
-
 /// The id of the request at hand: in its log lines, in its audit rows, in the answer's `x-request-id`.
 #[derive(Debug, Clone, Copy)]
-pub struct RequestId(pub Id<HttpRequest>);
+pub struct RequestId(pub Id<Request>);
 
 /// Gives every request an id of ours. What a client sends under that name is not looked at: it would be a way to write
 /// into our logs.
-pub(super) async fn numbered(State(instruments): State<Instruments>, mut request: Request, next: Next) -> Response {
-    let id: Id<HttpRequest> = instruments.new_id();
+pub(super) async fn numbered(
+    State(instruments): State<Instruments>,
+    mut request: extract::Request,
+    next: Next,
+) -> Response {
+    let id: Id<Request> = instruments.new_id();
     request.extensions_mut().insert(RequestId(id));
     let mut response = next.run(request).await;
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
@@ -35,7 +39,7 @@ pub(super) async fn numbered(State(instruments): State<Instruments>, mut request
 
 /// Logs and counts each request by method, route pattern and status: never the path itself, which may hold tokens, nor
 /// the query string, which may hold codes.
-pub(super) async fn traced(request: Request, next: Next) -> Response {
+pub(super) async fn traced(request: extract::Request, next: Next) -> Response {
     let id = request.extensions().get::<RequestId>().map(|id| id.0);
     let method = request.method().clone();
     // Paths that no route matches come from outside as they are: they stay outside.
@@ -52,7 +56,6 @@ pub(super) async fn traced(request: Request, next: Next) -> Response {
 }
 
 /// The answer to a panic. Its message is not looked at: it may repeat what was being worked on.
-#[expect(clippy::needless_pass_by_value, reason = "the layer hands the panic over by value")]
 pub(super) fn answer_to_panic(_panic: Box<dyn Any + Send + 'static>) -> Response {
     tracing::error!("a request panicked; its span names the route");
     metrics::counter!("chartwire_http_panics_total").increment(1);

@@ -93,7 +93,6 @@ impl Section {
 }
 
 /// One router of all sections. What no section knows is answered 404 as a problem.
-#[must_use]
 pub fn router(sections: Vec<Section>, instruments: &Instruments) -> Router {
     sections
         .into_iter()

@@ -2,7 +2,8 @@
 
 use super::{
     Parts,
-    layout::{self, CheckAnswer},
+    clinic_time::day_and_time,
+    layout::CheckAnswer,
     session_layer::{owned, signed_out},
     source::{InboxError, NewReply, ReplyOutcome, ThreadTask, ThreadText, Verdict, Viewer},
     thread_page,
@@ -84,7 +85,7 @@ pub(super) async fn check(
     Form(form): Form<Typed>,
 ) -> Result<Json<CheckAnswer>, Failure> {
     owned(&viewer.session, &form.form_token)?;
-    let text = within_limit(form.text)?;
+    let text = within_limit(&form.text)?;
     let patient = patient_of(&viewer)?;
     let check = parts.source.check(&viewer, patient, &text).await?;
     let zone = parts.source.zone(viewer.session.tenant);
@@ -98,7 +99,7 @@ pub(super) async fn keep_draft(
     Form(form): Form<Typed>,
 ) -> Result<StatusCode, Failure> {
     owned(&viewer.session, &form.form_token)?;
-    let text = within_limit(form.text)?;
+    let text = within_limit(&form.text)?;
     let session = &viewer.session;
     parts.drafts.keep(session.tenant, session.staff, patient_of(&viewer)?, &text).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -113,7 +114,7 @@ pub(super) async fn reply(
 ) -> Result<Response, Failure> {
     owned(&viewer.session, &form.form_token)?;
     let patient = patient_of(&viewer)?;
-    let text = within_limit(form.text)?;
+    let text = within_limit(&form.text)?;
     if text.as_str().trim().is_empty() {
         return Err(Failure::Unprocessable("Write something first.".into()));
     }
@@ -132,7 +133,7 @@ pub(super) async fn reply(
             return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
         }
         ReplyOutcome::Queued => "Sent off.".to_owned(),
-        ReplyOutcome::Waits(until) => format!("Will be sent {}.", layout::day_and_time(until, now, &zone)),
+        ReplyOutcome::Waits(until) => format!("Will be sent {}.", day_and_time(until, now, &zone)),
     };
     let session = &viewer.session;
     parts.drafts.forget(session.tenant, session.staff, patient).await?;
@@ -189,7 +190,7 @@ pub(super) fn patient_of(viewer: &Viewer) -> Result<Id<Patient>, InboxError> {
     viewer.session.patient.ok_or(InboxError::NotFound)
 }
 
-fn within_limit(text: String) -> Result<Phi<String>, Failure> {
+fn within_limit(text: &str) -> Result<Phi<String>, Failure> {
     if text.chars().count() > LONGEST {
         return Err(Failure::Unprocessable("A text may have 1530 characters. Shorten it, or call.".into()));
     }

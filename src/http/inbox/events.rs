@@ -11,7 +11,10 @@ use axum::{
     extract::State,
     response::sse::{Event, KeepAlive, Sse},
 };
-use futures_util::stream::{Stream, unfold};
+use futures_util::{
+    StreamExt as _,
+    stream::{Stream, unfold},
+};
 use std::{convert::Infallible, time::Duration};
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
@@ -47,18 +50,21 @@ pub(super) async fn stream(
         token,
         check,
     };
+    let stop = parts.stop;
     let events = unfold(Some(watch), |watch| async {
         let mut watch = watch?;
         Some(match watch.next().await {
             Some(event) => (Ok(event), Some(watch)),
             None => (Ok(Event::default().event("ended").data("")), None),
         })
-    });
+    })
+    // Without an event: the page connects again, to whoever serves then.
+    .take_until(stop.cancelled_owned());
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))
 }
 
 impl Watch {
-    /// The next change, or `None` when the session or the service has ended.
+    /// The next change, or `None` when the session has ended.
     async fn next(&mut self) -> Option<Event> {
         loop {
             tokio::select! {

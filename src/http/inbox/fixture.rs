@@ -11,6 +11,7 @@ use crate::{
 use futures_util::future::{FutureExt as _, ready};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use std::sync::{Arc, Mutex};
+use tokio_util::sync::CancellationToken;
 
 pub(super) const TENANT: Id<Tenant> = Id::from_bytes([1; 16]);
 pub(super) const ANA: Id<Patient> = Id::from_bytes([7; 16]);
@@ -138,7 +139,7 @@ impl Fake {
         self.asked.lock().unwrap().push(what);
     }
 
-    fn check_of(&self, text: &str) -> DraftCheck {
+    fn check_of(text: &str) -> DraftCheck {
         let found = text.find("metformin").map(|byte| text[..byte].chars().count());
         let neutral = found.map(|_| phi(&text.replace("metformin", "your medicine")));
         let finding = |start| DraftFinding {
@@ -182,11 +183,11 @@ impl InboxSource for Fake {
         _patient: Id<Patient>,
         text: &'a Phi<String>,
     ) -> Answer<'a, DraftCheck> {
-        ready(Ok(self.check_of(text.as_str()))).boxed()
+        ready(Ok(Self::check_of(text.as_str()))).boxed()
     }
 
     fn reply<'a>(&'a self, viewer: &'a Viewer, _patient: Id<Patient>, reply: &'a NewReply) -> Answer<'a, ReplyOutcome> {
-        let check = self.check_of(reply.text.as_str());
+        let check = Self::check_of(reply.text.as_str());
         if !check.findings.is_empty() {
             return ready(Ok(ReplyOutcome::Refused(check))).boxed();
         }
@@ -239,11 +240,12 @@ impl Served {
         let address = format!("http://{}", listener.local_addr().unwrap());
         let fake = Arc::new(Fake { view: Mutex::new(view), asked: Mutex::default(), origin: address.clone() });
         let parts = inbox::Parts {
-            sessions: Sessions::new(db.clone(), vault.clone(), instruments.clone(), Arc::new(NoJournal), idle),
+            sessions: Sessions::new(db.clone(), vault.clone(), instruments.clone(), idle),
             drafts: Drafts::new(db.clone(), vault.clone(), instruments.clone()),
             db: db.clone(),
             source: fake.clone(),
             instruments: instruments.clone(),
+            stop: CancellationToken::new(),
         };
         let rosa = NewStaffMember {
             tenant: TENANT,
@@ -267,9 +269,10 @@ impl Served {
         let new = NewSession {
             member: self.member.clone(),
             patient,
-            authentication: "amr=mfa".to_owned(),
+            authentication: "amr:mfa".to_owned(),
             grant: None,
             previous: None,
+            request: None,
         };
         let started = self.parts.sessions.start(new).await.ok().unwrap();
         let line = crate::http::cookie::begin_session(&started.token).unwrap();

@@ -7,6 +7,7 @@
 //! pages; live events carry ids only, and an open page alone does not keep a session alive.
 
 mod actions;
+mod clinic_time;
 mod events;
 mod layout;
 mod session_layer;
@@ -28,6 +29,7 @@ use axum::{
 };
 use source::InboxError;
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 /// What the inbox is made of.
 #[derive(Clone)]
@@ -42,6 +44,8 @@ pub struct Parts {
     pub source: Arc<dyn InboxSource>,
     /// Time and randomness.
     pub instruments: Instruments,
+    /// Ends the streams of live changes, so that a shutdown does not wait for them.
+    pub stop: CancellationToken,
 }
 
 /// The routes, for a [`super::Section::pages`].

@@ -14,7 +14,7 @@ fn steady(page: &str) -> String {
         let mut rest = parts.next().unwrap();
         for part in parts {
             let (_, kept) = part.split_once(after).unwrap();
-            rest.push_str(&format!("{before}…{after}{kept}"));
+            rest = format!("{rest}{before}…{after}{kept}");
         }
         steady = rest;
     }
@@ -185,6 +185,14 @@ async fn live_events_carry_ids_only_and_do_not_keep_the_session_alive() {
     assert!(!fragment.contains("<html"));
     served.clock.advance(SignedDuration::from_secs(100));
     assert_eq!(served.get("/inbox/thread").send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_shutdown_does_not_wait_for_streams() {
+    let served = Served::showing(fixture::normal()).await;
+    let mut events = served.get("/inbox/events").send().await.unwrap();
+    served.parts.stop.cancel();
+    assert_eq!(events.chunk().await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -353,7 +353,7 @@ openHelp.addEventListener("click", () => help.showModal());
 
 document.addEventListener("keydown", (key) => {
   if (ended || key.ctrlKey || key.metaKey || key.altKey || help.open) return;
-  if (key.target.matches("textarea, input, button, summary, select")) return;
+  if (key.target.matches("textarea, input") || (key.key === "Enter" && key.target.matches("a, button, summary"))) return;
   const texts = [...document.querySelectorAll("#texts > .text")];
   const at = texts.indexOf(document.activeElement.closest(".text"));
   const go = (to) => texts[to]?.focus();
