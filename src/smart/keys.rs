@@ -133,7 +133,7 @@ fn to_pem(der: &[u8]) -> Zeroizing<String> {
     pem
 }
 
-/// The keys of a registration, at least one. During a rotation there are two of an algorithm: the first signs, both
+/// The keys of a registration. During a rotation there are two of an algorithm: the first signs, both
 /// are shown. A new key is first listed last, and moves to the front when the EHR's cache of our JWKS has run out.
 #[derive(Debug)]
 pub struct SigningKeys(Vec<SigningKey>);
