@@ -45,7 +45,7 @@ pub struct Parsed<T> {
 }
 
 impl<T> Parsed<T> {
-    /// Reads each of `resources`; one that cannot be read is set aside. Those of another type than the first are, too.
+    /// Reads each of `resources`; one that cannot be read, or is of another type, is set aside.
     pub fn read(resources: &[Resource], read: fn(&Resource) -> Result<T, ParseFault>) -> Self {
         let mut parsed = Self { good: Vec::with_capacity(resources.len()), quarantined: Vec::new() };
         for (index, resource) in resources.iter().enumerate() {

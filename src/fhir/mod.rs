@@ -18,14 +18,14 @@ mod element_path;
 mod error;
 mod limits;
 mod outcome;
-mod reference;
+pub(crate) mod reference;
 mod resource;
 mod resources;
 mod search;
 #[cfg(test)]
 mod tests;
 mod token;
-mod transport;
+pub(crate) mod transport;
 pub mod views;
 mod write;
 

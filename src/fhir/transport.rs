@@ -1,4 +1,5 @@
-//! One HTTP exchange: bounded in time and size, without redirects, and told in terms that hold no URL.
+//! One HTTP exchange: bounded in time and size, without redirects, and told in terms that hold no URL. `smart` sends its
+//! requests through it too.
 
 use super::error::{FhirError, TransportFault};
 use super::limits::Limits;
@@ -9,21 +10,21 @@ use jiff::Timestamp;
 use std::time::Duration;
 
 /// An answer, read to its end.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
 }
 
 /// Why there is no whole answer.
-pub(super) enum Broken {
+pub(crate) enum Broken {
     /// Before anything came back.
     Request(TransportFault),
     /// After the status line: status and headers are known, the body is not.
     Body { status: u16, headers: HeaderMap, cause: BodyFault },
 }
 
-pub(super) enum BodyFault {
+pub(crate) enum BodyFault {
     Transport(TransportFault),
     TooLarge,
 }
@@ -32,7 +33,7 @@ pub(super) enum BodyFault {
 ///
 /// # Errors
 /// [`FhirError::Unreachable`] when the TLS stack cannot be set up.
-pub(super) fn http_client(limits: &Limits) -> Result<reqwest::Client, FhirError> {
+pub(crate) fn http_client(limits: &Limits) -> Result<reqwest::Client, FhirError> {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(limits.connect_timeout)
@@ -44,7 +45,7 @@ pub(super) fn http_client(limits: &Limits) -> Result<reqwest::Client, FhirError>
 }
 
 /// Sends `request` and reads the answer, at most `max_body` bytes of it.
-pub(super) async fn exchange(
+pub(crate) async fn exchange(
     http: &reqwest::Client,
     request: reqwest::Request,
     max_body: usize,
