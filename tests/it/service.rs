@@ -136,12 +136,6 @@ impl Service {
         Directory::new(self.app.db().clone(), self.app.vault().clone(), self.instruments.clone())
     }
 
-    /// Nothing may be left over: no job waits or is held, none was given up.
-    pub(crate) async fn assert_drained(&self) {
-        let counts = chartwire::jobs::counts(self.app.db()).await.unwrap();
-        assert_eq!((counts.ready, counts.leased, counts.dead), (0, 0, 0));
-    }
-
     pub(crate) async fn stop(self) {
         self.server.abort();
         self.carrier.shutdown().await;
