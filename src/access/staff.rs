@@ -65,6 +65,15 @@ impl StaffDirectory {
         }
     }
 
+    /// The FHIR resource of the person, as `Practitioner/1`.
+    ///
+    /// # Errors
+    /// [`AccessError`] as the database fails; `NotFound` where there is none.
+    pub async fn fhir_user(&self, tenant: Id<Tenant>, id: Id<StaffUser>) -> Result<String, AccessError> {
+        let query = sql("SELECT fhir_user FROM staff_user WHERE tenant = $1 AND id = $2");
+        Ok(self.db.one(query.bind(tenant).bind(id)).await?.get("fhir_user")?)
+    }
+
     /// The person with this id.
     ///
     /// # Errors

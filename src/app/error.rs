@@ -1,7 +1,8 @@
 //! Why the service does not start.
 
 use crate::{
-    carrier::twilio::AccountError, db::DbError, messaging::MessagingError, template::TemplateError, vault::VaultError,
+    carrier::twilio::AccountError, db::DbError, fhir::FhirError, jobs::JobError, messaging::MessagingError,
+    smart::KeyFault, template::TemplateError, vault::VaultError,
 };
 
 /// Why the service does not start. Each says what to do.
@@ -22,6 +23,15 @@ pub enum AppError {
     /// Work cannot be scheduled.
     #[error(transparent)]
     Messaging(#[from] MessagingError),
+    /// The EHR's address or the TLS stack.
+    #[error("the EHR cannot be used: {0}")]
+    Fhir(#[from] FhirError),
+    /// A signing key cannot be used.
+    #[error("a signing key cannot be used: {0}")]
+    Key(#[from] KeyFault),
+    /// Repeating work cannot be scheduled.
+    #[error(transparent)]
+    Job(#[from] JobError),
     /// The folder for audit heads cannot be made.
     #[error("the folder for audit heads (audit.head_folder) cannot be made: {0}")]
     HeadFolder(#[source] std::io::Error),

@@ -1,12 +1,14 @@
 //! Which job is handled by what.
 
 use super::Rooms;
-use crate::{jobs::Worker, messaging};
+use crate::{chart, feed, jobs::Worker, messaging};
 
 /// Binds every kind of job to its handler.
 pub(super) fn bind(worker: Worker, rooms: &Rooms) -> Worker {
     let (reader, sender, settler, puller) =
         (rooms.reader.clone(), rooms.sender.clone(), rooms.settler.clone(), rooms.puller.clone());
+    let (filing, poller) = (rooms.filing.clone(), rooms.poller.clone());
+    let changed = filing.clone();
     worker
         .bind(messaging::TEXT_RECEIVED, move |job| {
             let reader = reader.clone();
@@ -19,6 +21,18 @@ pub(super) fn bind(worker: Worker, rooms: &Rooms) -> Worker {
         .bind(messaging::SETTLE_ATTEMPT, move |job| {
             let settler = settler.clone();
             async move { settler.settle(job).await }
+        })
+        .bind(messaging::TEXT_CHANGED, move |job| {
+            let filing = changed.clone();
+            async move { filing.changed(job).await }
+        })
+        .bind(chart::FILE_CONVERSATION, move |job| {
+            let filing = filing.clone();
+            async move { filing.file(job).await }
+        })
+        .bind(feed::POLL_APPOINTMENTS, move |job| {
+            let poller = poller.clone();
+            async move { poller.poll(job).await }
         })
         .bind(messaging::PULL_INBOUND, move |job| {
             let puller = puller.clone();

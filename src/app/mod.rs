@@ -5,6 +5,7 @@
 //! between production, the demo and tests is the settings and the instruments.
 
 mod carriers;
+mod ehrs;
 mod error;
 mod handlers;
 mod tenants;
@@ -12,13 +13,17 @@ mod tenants;
 pub use error::AppError;
 
 use crate::{
+    access::StaffDirectory,
     audit::{CoalescedRefusals, HeadExport, Sealer},
+    chart::Filing,
     config::Settings,
     db::{Db, DbKeyStore},
+    ehr::{Ehrs, Ledger},
+    feed::{Intake, Poller},
     http::{self, Section, webhooks},
     jobs::{Worker, WorkerLimits},
     kernel::{Id, Instruments, PhoneNumber, Tenant},
-    messaging::{Delivery, Inbox, Puller, Sender, Settler},
+    messaging::{Delivery, Inbox, Puller, Sender, Settler, thread::Thread},
     patient::Directory,
     practice::Practices,
     routing::ReplyReader,
@@ -65,6 +70,7 @@ pub struct App {
     tenants: HashMap<String, Id<Tenant>>,
     worker: Worker,
     puller: Puller,
+    poller: Poller,
     sealer: Sealer,
     refusals: Arc<CoalescedRefusals>,
     router: Router,
@@ -95,7 +101,18 @@ impl App {
         let rooms = Rooms::build(settings, &running, &db, &vault, &tenants, practices)?;
         let worker = handlers::bind(Worker::new(db.clone(), instruments.clone(), running.workers), &rooms);
         let router = rooms.router(&db, &instruments, &refusals, &running);
-        Ok(Self { db, vault, instruments, tenants, worker, puller: rooms.puller, sealer, refusals, router })
+        Ok(Self {
+            db,
+            vault,
+            instruments,
+            tenants,
+            worker,
+            puller: rooms.puller,
+            poller: rooms.poller,
+            sealer,
+            refusals,
+            router,
+        })
     }
 
     /// What answers over HTTP.
@@ -138,7 +155,8 @@ impl App {
     /// # Errors
     /// [`AppError`] when the database is away.
     pub async fn schedule(&self) -> Result<(), AppError> {
-        Ok(self.puller.schedule().await?)
+        self.puller.schedule().await?;
+        Ok(self.poller.schedule().await?)
     }
 
     /// Works until `stop`, then finishes what is in hand.
@@ -190,6 +208,8 @@ pub(crate) struct Rooms {
     inbox: Inbox,
     delivery: Delivery,
     pub(crate) puller: Puller,
+    pub(crate) poller: Poller,
+    pub(crate) filing: Filing,
     pub(crate) reader: ReplyReader,
     pub(crate) settler: Settler,
     pub(crate) sender: Sender,
@@ -227,8 +247,45 @@ impl Rooms {
             carriers,
             running.pull_every,
         );
+        let smart = ehrs::smart_client(instruments)?;
+        let ehrs = ehrs::ehrs(settings, tenants, instruments, &smart)?;
+        let (poller, filing) = Self::ehr_side(running, db, vault, &ehrs, &practices, &directory);
         let delivery = Delivery::new(db.clone(), vault.clone(), instruments.clone());
-        Ok(Self { practices, webhooks: Arc::new(webhooks), inbox, delivery, puller, reader, settler, sender })
+        Ok(Self {
+            practices,
+            webhooks: Arc::new(webhooks),
+            inbox,
+            delivery,
+            puller,
+            poller,
+            filing,
+            reader,
+            settler,
+            sender,
+        })
+    }
+
+    fn ehr_side(
+        running: &Running,
+        db: &Db,
+        vault: &Vault,
+        ehrs: &Ehrs,
+        practices: &Arc<Practices>,
+        directory: &Directory,
+    ) -> (Poller, Filing) {
+        let instruments = &running.instruments;
+        let intake = Intake::new(db.clone(), vault.clone(), instruments.clone(), ehrs.clone(), directory.clone());
+        let poller = Poller::new(db.clone(), instruments.clone(), Arc::clone(practices), ehrs.clone(), intake);
+        let filing = Filing::new(
+            db.clone(),
+            instruments.clone(),
+            ehrs.clone(),
+            Ledger::new(db.clone(), vault.clone(), instruments.clone()),
+            Thread::new(db.clone(), vault.clone(), instruments.clone()),
+            directory.clone(),
+            StaffDirectory::new(db.clone(), vault.clone(), instruments.clone()),
+        );
+        (poller, filing)
     }
 
     fn router(

@@ -1,1 +1,52 @@
-//! The ehr room.
+//! What one tenant's EHR can do, and every write to it.
+//!
+//! Owns the connection of each tenant, the write ledger and scheduling. `feed` reads through it, `workflow` and `chart`
+//! write through it. Always: a write stands in the ledger before it is sent; one whose answer was lost is looked up
+//! before it is tried again; nothing is taken for done that the EHR has not confirmed (laws 5 and 6).
+
+mod error;
+mod ledger;
+mod roles;
+
+pub use error::EhrError;
+pub use ledger::{Ledger, WriteIntent, WrittenRef};
+pub use roles::{RoleRule, mirrored_roles};
+
+use crate::{
+    fhir::FhirClient,
+    kernel::{Id, Tenant},
+};
+use std::{collections::HashMap, sync::Arc};
+
+/// One tenant's EHR.
+#[derive(Debug)]
+pub struct Ehr {
+    /// Whose.
+    pub tenant: Id<Tenant>,
+    /// The client under the service's own grant.
+    pub client: FhirClient,
+    /// The organisation that texts are from, as a reference in the EHR, where one is configured.
+    pub organization: Option<String>,
+    /// Which of the EHR's roles give which of ours.
+    pub roles: Vec<RoleRule>,
+}
+
+/// Every tenant's EHR.
+#[derive(Debug, Clone, Default)]
+pub struct Ehrs(Arc<HashMap<Id<Tenant>, Arc<Ehr>>>);
+
+impl Ehrs {
+    /// These.
+    #[must_use]
+    pub fn new(ehrs: Vec<Ehr>) -> Self {
+        Self(Arc::new(ehrs.into_iter().map(|ehr| (ehr.tenant, Arc::new(ehr))).collect()))
+    }
+
+    /// The EHR of `tenant`.
+    ///
+    /// # Errors
+    /// [`EhrError::NotConfigured`] when it has none.
+    pub fn of(&self, tenant: Id<Tenant>) -> Result<Arc<Ehr>, EhrError> {
+        self.0.get(&tenant).cloned().ok_or(EhrError::NotConfigured)
+    }
+}

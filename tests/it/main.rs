@@ -7,6 +7,8 @@ mod database;
 #[cfg(test)]
 mod databases;
 #[cfg(test)]
+mod feed;
+#[cfg(test)]
 mod inbound;
 #[cfg(test)]
 mod postgres;

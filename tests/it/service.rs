@@ -3,7 +3,6 @@
 //! Time stands still unless a test moves it, and due jobs run when a test says so: nothing here waits for a clock.
 
 use crate::database::TestDatabase;
-use base64::Engine as _;
 use chartwire::{
     app::{App, Running},
     config::{Settings, Surroundings},
@@ -11,7 +10,11 @@ use chartwire::{
     db::{Command, DbError, Tx},
     kernel::{Id, Instruments, Language, ManualClock, Patient, Phi, PhoneNumber, SeededEntropy, SystemEntropy, Tenant},
     patient::{Directory, EhrPatient, NumberKind, PersonName, Telecom},
-    sandbox::carrier::{CarrierNumber, CarrierOptions, Phone, PhoneKind, RunningCarrier},
+    sandbox::{
+        EhrOptions, RegisteredClient, RunningEhr,
+        carrier::{CarrierNumber, CarrierOptions, Phone, PhoneKind, RunningCarrier},
+    },
+    smart::{SigningAlgorithm, SigningKey, SigningKeys},
     vault::Kek,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -47,6 +50,7 @@ impl Default for Setting {
 pub(crate) struct Service {
     pub(crate) app: App,
     pub(crate) carrier: RunningCarrier,
+    pub(crate) ehr: RunningEhr,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) instruments: Instruments,
     pub(crate) base: String,
@@ -67,15 +71,17 @@ impl Service {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let base = format!("http://{}/", listener.local_addr().unwrap());
         let carrier = start_carrier(&base, &instruments, setting).await;
+        let key = SigningKey::generate_pem(SigningAlgorithm::Es384).unwrap();
+        let ehr = start_ehr(&base, &key, &instruments).await;
         let folder = tempfile::tempdir().unwrap();
-        let settings = settings(&base, carrier.api_base().as_str(), setting);
-        let secrets = Secrets { database: database.url().to_owned() };
+        let settings = settings(&base, carrier.api_base().as_str(), ehr.fhir_base().as_str(), setting);
+        let secrets = Secrets { database: database.url().to_owned(), key: key.to_string() };
         let settings = Settings::parse(&settings, folder.path(), &secrets).unwrap_or_else(|error| panic!("{error}"));
         let app = App::build(&settings, Running::with(instruments.clone())).await.unwrap();
         let tenant = app.tenant(SLUG).unwrap();
         let router = app.router().into_make_service_with_connect_info::<SocketAddr>();
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { app, carrier, clock, instruments, base, tenant, server, _folder: folder }
+        Self { app, carrier, ehr, clock, instruments, base, tenant, server, _folder: folder }
     }
 
     /// Runs due jobs and lets the carrier deliver and report, until nothing is left to do.
@@ -139,6 +145,7 @@ impl Service {
     pub(crate) async fn stop(self) {
         self.server.abort();
         self.carrier.shutdown().await;
+        self.ehr.shutdown().await;
         self.app.close().await;
     }
 }
@@ -201,6 +208,7 @@ async fn start_carrier(base: &str, instruments: &Instruments, setting: Setting) 
 /// Secrets of the tests.
 struct Secrets {
     database: String,
+    key: String,
 }
 
 impl Surroundings for Secrets {
@@ -209,7 +217,7 @@ impl Surroundings for Secrets {
             "KEK" => Kek::generate(&SeededEntropy::new(5)).to_base64().to_string(),
             "DATABASE" => self.database.clone(),
             "TOKEN" => AUTH_TOKEN.to_owned(),
-            "KEY" => signing_key(),
+            "KEY" => self.key.clone(),
             _ => return None,
         };
         Some(Zeroizing::new(value))
@@ -224,17 +232,40 @@ impl Surroundings for Secrets {
     }
 }
 
-/// A fresh P-384 key in PEM form (PKCS #8).
-fn signing_key() -> String {
-    use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair};
-    let key = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap();
-    let der = key.to_pkcs8v1().unwrap();
-    let body = base64::engine::general_purpose::STANDARD.encode(der.as_ref());
-    let lines: Vec<&str> = body.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
-    format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n"))
+/// The EHR, which knows the service by its public key and launches it.
+async fn start_ehr(base: &str, key: &str, instruments: &Instruments) -> RunningEhr {
+    let key = SigningKey::from_pem(key, SigningAlgorithm::Es384).unwrap();
+    let jwks = SigningKeys::new(vec![key]).unwrap().jwks();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let jwks_url = format!("http://{}/jwks.json", listener.local_addr().unwrap()).parse().unwrap();
+    let router = axum::Router::new().route("/jwks.json", axum::routing::get(async move || axum::Json(jwks)));
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    RunningEhr::start(EhrOptions {
+        listen: (Ipv4Addr::LOCALHOST, 0).into(),
+        instruments: Instruments::new(instruments.clock.clone(), Arc::new(SystemEntropy)),
+        seed: 7,
+        clinic_zone: jiff::tz::TimeZone::get("America/New_York").unwrap(),
+        clients: vec![
+            RegisteredClient::Backend {
+                client_id: "backend".to_owned(),
+                jwks_url,
+                scopes: "system/*.cruds".to_owned(),
+            },
+            RegisteredClient::LaunchPublic {
+                client_id: "launch".to_owned(),
+                redirect_uris: vec![format!("{base}smart/callback").parse().unwrap()],
+                launch_url: format!("{base}smart/launch").parse().unwrap(),
+                scopes: "openid fhirUser launch user/*.rs".to_owned(),
+            },
+        ],
+        external_fhir: None,
+        token_lifetime: Duration::from_mins(10),
+    })
+    .await
+    .unwrap()
 }
 
-fn settings(base: &str, api_base: &str, setting: Setting) -> String {
+fn settings(base: &str, api_base: &str, fhir_base: &str, setting: Setting) -> String {
     let answers = if setting.carrier_answers_keywords { "carrier" } else { "chartwire" };
     format!(
         r#"
@@ -278,7 +309,7 @@ texts_before_verification = true
 confirm_stop = true
 
 [tenants.ehr]
-fhir_base = "http://127.0.0.1:1/fhir"
+fhir_base = "{fhir_base}"
 launch_registration = "launch"
 backend_registration = "backend"
 roles = [{{ system = "http://terminology.hl7.org/CodeSystem/practitioner-role", code = "nurse", roles = ["nurse"] }}]

@@ -1,0 +1,138 @@
+//! A text as a Communication. Pure.
+
+use crate::{
+    consent::Category,
+    messaging::{state, thread::TextRecord},
+};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+/// The system of our identifiers (RFC 8141 names).
+const URN: &str = "urn:ietf:rfc:3986";
+/// Names a conversation; the same for all its texts.
+const THREAD: &str = "https://chartwire.example/fhir/NamingSystem/conversation";
+/// Names a text at the carrier.
+const CARRIER: &str = "https://chartwire.example/fhir/NamingSystem/carrier-message";
+const NOT_DONE: &str = "http://terminology.hl7.org/CodeSystem/communication-not-done-reason";
+
+/// Whom a Communication names, as references in the EHR.
+pub(super) struct Parties {
+    pub(super) patient: String,
+    /// The practice, or the member of staff who wrote.
+    pub(super) practice: Option<String>,
+    /// The Communication that it answers.
+    pub(super) answers: Option<String>,
+}
+
+/// The identifier under which a text is filed, and the ledger's intent.
+pub(super) fn identifier(text: &TextRecord) -> String {
+    format!("urn:uuid:{}", text.id)
+}
+
+/// The Communication's status for a text in its state, and why it was not done.
+pub(super) fn status(text: &TextRecord) -> (&'static str, Option<&'static str>) {
+    if text.inbound {
+        return ("completed", None);
+    }
+    match text.state.as_str() {
+        state::DELIVERED => ("completed", None),
+        state::ACCEPTED | state::SENT => ("in-progress", None),
+        state::UNDELIVERED | state::FAILED => ("not-done", Some(not_done(text.state_reason.as_deref()))),
+        _ => ("unknown", None),
+    }
+}
+
+/// The code of `communication-not-done-reason` for a failure class.
+fn not_done(reason: Option<&str>) -> &'static str {
+    match reason {
+        Some("landline" | "unknown_number") => "invalid-phone-number",
+        Some("opted_out" | "blocked") => "patient-objection",
+        Some("unreachable") => "recipient-unavailable",
+        Some("transient" | "rate_limited" | "configuration" | "unregistered") => "system-error",
+        _ => "unknown",
+    }
+}
+
+/// The Communication.
+pub(super) fn communication(text: &TextRecord, words: &str, parties: &Parties) -> Value {
+    let (status, reason) = status(text);
+    let mut identifiers = vec![json!({ "system": URN, "value": identifier(text) })];
+    if let Some(conversation) = text.conversation {
+        identifiers.push(json!({ "system": THREAD, "value": conversation.to_string() }));
+    }
+    if let Some(carrier_id) = &text.carrier_id {
+        identifiers.push(json!({ "system": CARRIER, "value": carrier_id }));
+    }
+    let patient = json!({ "reference": parties.patient });
+    let mut resource = json!({
+        "resourceType": "Communication",
+        "identifier": identifiers,
+        "status": status,
+        "category": [{ "coding": [{
+            "system": "http://terminology.hl7.org/CodeSystem/communication-category",
+            "code": if text.template_key.as_deref() == Some("reminder") { "reminder" } else { "notification" },
+        }] }],
+        "medium": [{ "coding": [{
+            "system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationMode",
+            "code": "SMSWRIT",
+        }] }],
+        "subject": patient,
+        "payload": [{ "contentString": payload(text, words) }],
+    });
+    let mut set = |name: &str, value: Value| {
+        if let Some(object) = resource.as_object_mut() {
+            object.insert(name.to_owned(), value);
+        }
+    };
+    let practice = parties.practice.as_ref().map(|reference| json!({ "reference": reference }));
+    let (sender, recipient) = if text.inbound { (Some(patient), practice) } else { (practice, Some(patient)) };
+    if let Some(sender) = sender {
+        set("sender", sender);
+    }
+    if let Some(recipient) = recipient {
+        set("recipient", json!([recipient]));
+    }
+    if let Some(sent) = if text.inbound { text.received_at } else { text.sent_at } {
+        set("sent", instant(sent));
+    }
+    if let Some(received) = if text.inbound { text.received_at } else { text.delivered_at } {
+        set("received", instant(received));
+    }
+    if let Some(code) = reason {
+        set("statusReason", json!({ "coding": [{ "system": NOT_DONE, "code": code }] }));
+    }
+    if let Some(topic) = topic(text) {
+        let system = "http://terminology.hl7.org/CodeSystem/communication-topic";
+        set("topic", json!({ "coding": [{ "system": system, "code": topic }] }));
+    }
+    if let Some(about) = &text.about {
+        set("about", json!([{ "reference": about }]));
+    }
+    if let Some(answers) = &parties.answers {
+        set("inResponseTo", json!([{ "reference": answers }]));
+    }
+    resource
+}
+
+/// FHIR strings are not empty: a picture alone is named as one.
+fn payload(text: &TextRecord, words: &str) -> String {
+    match (words.trim().is_empty(), text.media_count) {
+        (false, 0) => words.to_owned(),
+        (false, media) => format!("{words}\n[{media} attachment(s)]"),
+        (true, 0) => "[empty text]".to_owned(),
+        (true, media) => format!("[{media} attachment(s)]"),
+    }
+}
+
+fn topic(text: &TextRecord) -> Option<&'static str> {
+    match text.category {
+        Category::Appointment if !text.inbound && text.about.is_some() => Some("appointment-reminder"),
+        Category::Refill => Some("prescription-refill-request"),
+        _ => None,
+    }
+}
+
+/// An instant as FHIR writes it.
+pub(super) fn instant(instant: Timestamp) -> Value {
+    json!(instant.to_string())
+}

@@ -1,0 +1,290 @@
+//! Files the texts of a conversation, oldest first.
+
+use super::{
+    FILE_CONVERSATION,
+    communication::{self, Parties},
+};
+use crate::{
+    access::StaffDirectory,
+    audit::Actor,
+    db::{Command, Db, DbError, Tx, sql},
+    ehr::{Ehr, EhrError, Ehrs, Ledger, WriteIntent, WrittenRef},
+    fhir::{ETag, PatchOperation, ResourceRef, views::CommunicationView},
+    jobs::{JobError, LeasedJob, NewJob, Outcome, enqueue},
+    kernel::{Id, Instruments, Tenant},
+    messaging::{
+        self, AboutText, Author, Conversation, Message,
+        thread::{Reader, TextRecord, Thread},
+    },
+    patient::Directory,
+};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+/// How soon a conversation is looked at again whose next text is still leaving.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(2);
+/// How often filing is tried: a week with the worker's longest pause.
+const ATTEMPTS: u32 = 1000;
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct AboutConversation {
+    conversation: Id<Conversation>,
+}
+
+/// Files texts.
+#[derive(Clone)]
+pub struct Filing {
+    db: Db,
+    instruments: Instruments,
+    ehrs: Ehrs,
+    ledger: Ledger,
+    thread: Thread,
+    directory: Directory,
+    staff: StaffDirectory,
+}
+
+/// A text, and what the chart shows of it.
+struct Due {
+    message: Id<Message>,
+    state: String,
+    filed: Option<Filed>,
+}
+
+struct Filed {
+    reference: String,
+    version: Option<String>,
+}
+
+impl Filing {
+    /// Over these rooms.
+    #[must_use]
+    pub const fn new(
+        db: Db,
+        instruments: Instruments,
+        ehrs: Ehrs,
+        ledger: Ledger,
+        thread: Thread,
+        directory: Directory,
+        staff: StaffDirectory,
+    ) -> Self {
+        Self { db, instruments, ehrs, ledger, thread, directory, staff }
+    }
+
+    /// Handles [`messaging::TEXT_CHANGED`]: the text's conversation is filed anew. One job a conversation, so that its
+    /// texts stay in order.
+    ///
+    /// # Errors
+    /// [`JobError`] when the database is away.
+    pub async fn changed(&self, job: LeasedJob) -> Outcome {
+        let AboutText { message } = job.payload()?;
+        let Some(text) = self.thread.find(job.tenant, message).await? else { return Ok(()) };
+        // Whose chart it belongs into must be known first; assigning the text changes it again.
+        let (Some(conversation), Some(_)) = (text.conversation, text.patient) else { return Ok(()) };
+        let file = NewJob::new(&self.instruments, job.tenant, FILE_CONVERSATION, &AboutConversation { conversation })?
+            .unique(conversation.to_string())
+            .attempts(ATTEMPTS);
+        self.db.execute(Enqueue { file, done: job }).await?;
+        Ok(())
+    }
+
+    /// Handles [`FILE_CONVERSATION`].
+    ///
+    /// # Errors
+    /// [`JobError`] when the EHR is away or a text is still leaving; what is filed stays filed.
+    pub async fn file(&self, job: LeasedJob) -> Outcome {
+        let AboutConversation { conversation } = job.payload()?;
+        let ehr = self.ehrs.of(job.tenant)?;
+        for due in self.due(job.tenant, conversation).await? {
+            if due.state == messaging::state::SENDING {
+                let until = self.instruments.now().checked_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
+                return Err(JobError::Postpone { code: "text-leaving", until });
+            }
+            match self.file_text(&ehr, &due).await {
+                Ok(()) => {}
+                // One text that the EHR will not take does not keep the others out of the chart.
+                Err(EhrError::Refused { code }) => {
+                    metrics::counter!("chartwire_filing_rejected_total").increment(1);
+                    self.note(&ehr, &due, None, Some(code)).await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The texts that the chart does not show as they are, in order.
+    async fn due(&self, tenant: Id<Tenant>, conversation: Id<Conversation>) -> Result<Vec<Due>, DbError> {
+        let rows = self
+            .db
+            .all(
+                sql("SELECT m.id, m.state, f.reference, f.version FROM message m \
+                     LEFT JOIN chart_filing f ON f.tenant = m.tenant AND f.message = m.id \
+                     WHERE m.tenant = $1 AND m.conversation = $2 AND m.state NOT IN ('received', 'queued', 'dropped') \
+                     AND (f.state IS NULL OR f.state <> m.state) ORDER BY m.id")
+                .bind(tenant)
+                .bind(conversation),
+            )
+            .await?;
+        rows.iter()
+            .map(|row| {
+                let version: Option<String> = row.get("version")?;
+                let reference: Option<String> = row.get("reference")?;
+                Ok(Due {
+                    message: row.get("id")?,
+                    state: row.get("state")?,
+                    filed: reference.map(|reference| Filed { reference, version }),
+                })
+            })
+            .collect()
+    }
+
+    async fn file_text(&self, ehr: &Ehr, due: &Due) -> Result<(), EhrError> {
+        let Some(text) = self.thread.find(ehr.tenant, due.message).await.map_err(unreadable)? else { return Ok(()) };
+        let written = match &due.filed {
+            Some(filed) => self.update(ehr, &text, filed).await?,
+            None => self.create(ehr, &text).await?,
+        };
+        self.note(ehr, due, Some(written), None).await
+    }
+
+    async fn create(&self, ehr: &Ehr, text: &TextRecord) -> Result<WrittenRef, EhrError> {
+        let parties = self.parties(ehr, text).await?;
+        let reader = Reader { actor: Actor::System("chart"), purpose: "filing", request: None };
+        let words = self.thread.open(ehr.tenant, &[text], &reader).await.map_err(unreadable)?;
+        let words = words.first().ok_or(EhrError::Unreadable)?;
+        let body = communication::communication(text, words.as_str(), &parties);
+        let intent = WriteIntent { tenant: ehr.tenant, words: communication::identifier(text) };
+        let written = self.ledger.create(ehr, &intent, "Communication", &body).await?;
+        metrics::counter!("chartwire_texts_filed_total").increment(1);
+        Ok(written)
+    }
+
+    /// Brings a filed text up to date: read, compare, and change only what differs.
+    async fn update(&self, ehr: &Ehr, text: &TextRecord, filed: &Filed) -> Result<WrittenRef, EhrError> {
+        let target: ResourceRef = filed.reference.parse().map_err(|_| EhrError::Unreadable)?;
+        let (status, reason) = communication::status(text);
+        let current = CommunicationView::read(&ehr.client.read(&target).await?)?;
+        let shown = serde_json::to_value(current.status).ok();
+        let version = current.version.clone().or_else(|| filed.version.as_deref().map(ETag::from_version_id));
+        let unchanged = WrittenRef {
+            reference: filed.reference.clone(),
+            version: version.as_ref().map(|version| version.as_str().to_owned()),
+        };
+        if shown.as_ref().and_then(|shown| shown.as_str()) == Some(status) {
+            return Ok(unchanged);
+        }
+        let Some(version) = version else { return Ok(unchanged) };
+        let mut operations = vec![PatchOperation::Replace { path: "/status".to_owned(), value: json!(status) }];
+        if let Some(code) = reason {
+            let system = "http://terminology.hl7.org/CodeSystem/communication-not-done-reason";
+            let value = json!({ "coding": [{ "system": system, "code": code }] });
+            operations.push(PatchOperation::Add { path: "/statusReason".to_owned(), value });
+        }
+        if let Some(delivered) = text.delivered_at {
+            let value = communication::instant(delivered);
+            operations.push(PatchOperation::Add { path: "/received".to_owned(), value });
+        }
+        let words = format!("{} {status}", communication::identifier(text));
+        let intent = WriteIntent { tenant: ehr.tenant, words };
+        self.ledger.patch(ehr, &intent, &target, &version, &operations).await
+    }
+
+    async fn parties(&self, ehr: &Ehr, text: &TextRecord) -> Result<Parties, EhrError> {
+        let patient = text.patient.ok_or(EhrError::Unreadable)?;
+        let patient = self.directory.by_id(ehr.tenant, patient).await.map_err(unreadable)?;
+        let patient = patient.ok_or(EhrError::Unreadable)?;
+        let writer = match text.author {
+            Author::Staff(id) => Some(self.staff.fhir_user(ehr.tenant, id).await.map_err(unreadable)?),
+            Author::System | Author::Patient => None,
+        };
+        let answers = match text.in_response_to {
+            Some(message) => self.reference_of(ehr.tenant, message).await?,
+            None => None,
+        };
+        Ok(Parties {
+            patient: format!("Patient/{}", patient.fhir_id),
+            practice: writer.or_else(|| ehr.organization.clone()),
+            answers,
+        })
+    }
+
+    async fn reference_of(&self, tenant: Id<Tenant>, message: Id<Message>) -> Result<Option<String>, DbError> {
+        let query = sql("SELECT reference FROM chart_filing WHERE tenant = $1 AND message = $2");
+        let row = self.db.optional(query.bind(tenant).bind(message)).await?;
+        Ok(row.map(|row| row.get("reference")).transpose()?.flatten())
+    }
+
+    async fn note(
+        &self,
+        ehr: &Ehr,
+        due: &Due,
+        written: Option<WrittenRef>,
+        code: Option<&'static str>,
+    ) -> Result<(), EhrError> {
+        let command = NoteFiled {
+            tenant: ehr.tenant,
+            message: due.message,
+            state: due.state.clone(),
+            written,
+            code,
+            now: self.instruments.now(),
+        };
+        Ok(self.db.execute(command).await?)
+    }
+}
+
+fn unreadable<E: std::error::Error + 'static>(error: E) -> EhrError {
+    tracing::error!(error = &error as &dyn std::error::Error, "a text cannot be filed yet");
+    EhrError::Unavailable { code: "text-not-readable", retry_after: None }
+}
+
+struct Enqueue {
+    file: NewJob,
+    done: LeasedJob,
+}
+
+impl Command for Enqueue {
+    type Output = ();
+    type Error = DbError;
+    async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
+        enqueue(tx, &self.file).await?;
+        self.done.finish_in(tx).await
+    }
+}
+
+struct NoteFiled {
+    tenant: Id<Tenant>,
+    message: Id<Message>,
+    state: String,
+    written: Option<WrittenRef>,
+    code: Option<&'static str>,
+    now: Timestamp,
+}
+
+impl Command for NoteFiled {
+    type Output = ();
+    type Error = DbError;
+    async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
+        tx.execute(
+            sql("INSERT INTO chart_filing (tenant, message, reference, version, state, code, filed_at) VALUES ($1, $2, $3, $4, $5, $6, $7) \
+                 ON CONFLICT (tenant, message) DO UPDATE SET reference = COALESCE(excluded.reference, chart_filing.reference), \
+                 version = COALESCE(excluded.version, chart_filing.version), state = excluded.state, code = excluded.code, filed_at = excluded.filed_at")
+            .bind(self.tenant)
+            .bind(self.message)
+            .bind(self.written.as_ref().map(|written| written.reference.clone()))
+            .bind(self.written.as_ref().and_then(|written| written.version.clone()))
+            .bind(self.state.clone())
+            .bind(self.code)
+            .bind(self.now),
+        )
+        .await?;
+        let patient = tx
+            .one(sql("SELECT patient FROM message WHERE tenant = $1 AND id = $2").bind(self.tenant).bind(self.message))
+            .await?;
+        if let Some(patient) = patient.get::<Option<Id<crate::kernel::Patient>>>("patient")? {
+            tx.publish(crate::db::Topic::Thread, format!("{}/{patient}", self.tenant));
+        }
+        Ok(())
+    }
+}

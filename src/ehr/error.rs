@@ -1,0 +1,109 @@
+//! What can go wrong with an EHR, as far as it matters to who asked.
+
+use crate::{
+    db::DbError,
+    fhir::{AddressFault, FhirError, NotSentCause, ParseFault, UnknownCause},
+    jobs::JobError,
+    vault::VaultError,
+};
+use std::time::Duration;
+
+/// An error of the EHR or of our books about it. Holds nothing of any resource.
+#[derive(Debug, thiserror::Error)]
+pub enum EhrError {
+    /// The tenant has no EHR configured.
+    #[error("this practice has no EHR configured")]
+    NotConfigured,
+    /// The EHR is away or asks for patience; trying again may help.
+    #[error("the EHR is not available ({code})")]
+    Unavailable {
+        /// What kind of trouble.
+        code: &'static str,
+        /// When it said so.
+        retry_after: Option<Duration>,
+    },
+    /// Nobody knows whether the EHR has done it; the next try looks first.
+    #[error("the EHR did not answer; the next try looks first")]
+    Unknown,
+    /// Somebody else changed the resource meanwhile.
+    #[error("the resource was changed in the EHR meanwhile")]
+    Conflict,
+    /// The EHR says no, and trying again will not help.
+    #[error("the EHR refused ({code})")]
+    Refused {
+        /// What kind of refusal.
+        code: &'static str,
+    },
+    /// The EHR does not have it.
+    #[error("the EHR does not have the resource")]
+    NotFound,
+    /// The resource is not what R4 says.
+    #[error("the EHR's resource cannot be read")]
+    Unreadable,
+    /// Our database.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// Our vault.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+impl From<FhirError> for EhrError {
+    fn from(error: FhirError) -> Self {
+        match error {
+            FhirError::Throttled { retry_after } => Self::Unavailable { code: "ehr-throttled", retry_after },
+            FhirError::NotFound => Self::NotFound,
+            FhirError::NotFhir(_) => Self::Unreadable,
+            FhirError::Forbidden(_) => Self::Refused { code: "ehr-forbidden" },
+            error if error.is_passing() => Self::Unavailable { code: "ehr-unavailable", retry_after: None },
+            _ => Self::Refused { code: "ehr-refused" },
+        }
+    }
+}
+
+impl From<ParseFault> for EhrError {
+    fn from(_: ParseFault) -> Self {
+        Self::Unreadable
+    }
+}
+
+impl From<AddressFault> for EhrError {
+    fn from(_: AddressFault) -> Self {
+        Self::Unreadable
+    }
+}
+
+impl From<NotSentCause> for EhrError {
+    fn from(cause: NotSentCause) -> Self {
+        match cause {
+            NotSentCause::Throttled { retry_after } => Self::Unavailable { code: "ehr-throttled", retry_after },
+            NotSentCause::Connect => Self::Unavailable { code: "ehr-unreachable", retry_after: None },
+            NotSentCause::Token(error) if error.is_passing() => {
+                Self::Unavailable { code: "ehr-token", retry_after: None }
+            }
+            _ => Self::Refused { code: "ehr-not-sent" },
+        }
+    }
+}
+
+impl From<UnknownCause> for EhrError {
+    fn from(_: UnknownCause) -> Self {
+        Self::Unknown
+    }
+}
+
+impl From<EhrError> for JobError {
+    fn from(error: EhrError) -> Self {
+        match error {
+            EhrError::Db(error) => error.into(),
+            EhrError::Vault(_) => Self::retry("vault"),
+            EhrError::Unavailable { code, retry_after } => Self::Retry { code, after: retry_after },
+            EhrError::Unknown => Self::retry("ehr-unknown"),
+            EhrError::Conflict => Self::retry("ehr-conflict"),
+            EhrError::NotConfigured => Self::retry("tenant-not-configured"),
+            EhrError::Refused { code } => Self::dead(code),
+            EhrError::NotFound => Self::dead("ehr-not-found"),
+            EhrError::Unreadable => Self::dead("ehr-unreadable"),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The EHR's schedule reaches us, and texts reach the chart.
+
+use crate::{
+    database::both_databases,
+    service::{ANA, Service, Setting},
+};
+use chartwire::{
+    db::sql,
+    sandbox::{Fault, FaultRule, clinic::persona},
+};
+use jiff::SignedDuration;
+use serde_json::Value;
+
+async fn count(service: &Service, text: &'static str) -> i64 {
+    service.app.db().one(sql(text)).await.unwrap().get("n").unwrap()
+}
+
+/// What the EHR itself says, with its staff's token.
+pub(crate) async fn chart(service: &Service, query: &str) -> Vec<Value> {
+    let url = format!("{}/{query}", service.ehr.fhir_base().as_str().trim_end_matches('/'));
+    let bundle: Value = reqwest::Client::new()
+        .get(url)
+        .bearer_auth(service.ehr.staff_token())
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    bundle["entry"].as_array().cloned().unwrap_or_default().into_iter().map(|entry| entry["resource"].clone()).collect()
+}
+
+both_databases! {
+    async fn the_schedule_is_read_with_its_patients_and_consents(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        service.app.schedule().await.unwrap();
+        service.settle().await;
+        assert!(count(&service, "SELECT COUNT(*) AS n FROM appointment WHERE status = 'booked'").await > 10);
+        let ana = service.directory().by_fhir_id(service.tenant, persona::ANA_LOPEZ).await.unwrap().unwrap();
+        assert_eq!(ana.name.expose().given, "Ana");
+        assert_eq!(ana.numbers[0].number.as_e164(), ANA);
+        assert!(count(&service, "SELECT COUNT(*) AS n FROM consent_entry WHERE decision = 'granted'").await > 20);
+        assert!(count(&service, "SELECT COUNT(*) AS n FROM consent_entry WHERE decision = 'denied'").await > 0);
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM quarantine").await, 0);
+        // A merged patient is one patient, on whichever id the schedule names.
+        let chen = service.directory().by_fhir_id(service.tenant, persona::ROBERT_CHEN).await.unwrap();
+        if let (Some(chen), Some(duplicate)) =
+            (chen, service.directory().by_fhir_id(service.tenant, persona::ROBERT_CHEN_DUPLICATE).await.unwrap())
+        {
+            assert_eq!(chen.id, duplicate.id);
+            assert_eq!(duplicate.fhir_id, persona::ROBERT_CHEN);
+        }
+        service.stop().await;
+    }
+
+    async fn both_sides_stand_in_the_chart_once_and_in_order(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        service.app.schedule().await.unwrap();
+        service.settle().await;
+        service.text(ANA, "my knee hurts more today").await;
+        service.settle().await;
+        service.text(ANA, "help").await;
+        service.settle().await;
+        let filed = chart(&service, &format!("Communication?subject=Patient/{}", persona::ANA_LOPEZ)).await;
+        let words: Vec<&str> = filed.iter().map(|text| text["payload"][0]["contentString"].as_str().unwrap()).collect();
+        assert_eq!(words.len(), 3, "{words:?}");
+        assert!(words.contains(&"my knee hurts more today"));
+        assert!(filed.iter().all(|text| text["status"] == "completed"), "{filed:?}");
+        let inbound = filed.iter().find(|text| text["payload"][0]["contentString"] == "my knee hurts more today").unwrap();
+        assert_eq!(inbound["sender"]["reference"], format!("Patient/{}", persona::ANA_LOPEZ));
+        service.stop().await;
+    }
+
+    async fn an_ehr_that_is_down_for_an_hour_loses_nothing(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        service.app.schedule().await.unwrap();
+        service.settle().await;
+        service.ehr.misbehaviour().add(FaultRule::always(Fault::Unavailable));
+        for minute in 0..12 {
+            service.text(ANA, &format!("pain is {minute} of 12")).await;
+            service.settle().await;
+            service.advance(SignedDuration::from_mins(5));
+        }
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM chart_filing WHERE reference IS NOT NULL").await, 0);
+        service.ehr.misbehaviour().clear();
+        service.advance(SignedDuration::from_mins(15));
+        service.settle().await;
+        let filed = chart(&service, &format!("Communication?subject=Patient/{}&_count=100", persona::ANA_LOPEZ)).await;
+        assert_eq!(filed.len(), 12);
+        let sent: Vec<&str> = filed.iter().map(|text| text["sent"].as_str().unwrap()).collect();
+        assert!(sent.windows(2).all(|pair| pair[0] != pair[1]));
+        service.stop().await;
+    }
+
+    async fn a_write_whose_answer_is_lost_stands_once(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        service.app.schedule().await.unwrap();
+        service.settle().await;
+        service.ehr.misbehaviour().add(FaultRule::once(Fault::LoseAnswer, "POST", "/fhir/Communication"));
+        service.text(ANA, "the swelling is back").await;
+        service.settle().await;
+        service.advance(SignedDuration::from_mins(2));
+        service.settle().await;
+        let filed = chart(&service, &format!("Communication?subject=Patient/{}", persona::ANA_LOPEZ)).await;
+        assert_eq!(filed.len(), 1, "{filed:?}");
+        service.stop().await;
+    }
+}
