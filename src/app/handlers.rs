@@ -1,10 +1,13 @@
 //! Which job is handled by what.
 
-use super::Rooms;
+use super::{
+    Rooms,
+    resealing::{RESEAL_VALUES, Resealer},
+};
 use crate::{jobs::Worker, messaging};
 
 /// Binds every kind of job to its handler.
-pub(super) fn bind(worker: Worker, rooms: &Rooms) -> Worker {
+pub(super) fn bind(worker: Worker, rooms: &Rooms, resealer: Resealer) -> Worker {
     let (reader, sender, settler, puller) =
         (rooms.reader.clone(), rooms.sender.clone(), rooms.settler.clone(), rooms.puller.clone());
     worker
@@ -23,5 +26,9 @@ pub(super) fn bind(worker: Worker, rooms: &Rooms) -> Worker {
         .bind(messaging::PULL_INBOUND, move |job| {
             let puller = puller.clone();
             async move { puller.pull(job).await }
+        })
+        .bind(RESEAL_VALUES, move |job| {
+            let resealer = resealer.clone();
+            async move { resealer.reseal(job).await }
         })
 }
