@@ -13,8 +13,7 @@ use std::{
 #[tokio::main]
 async fn main() -> ExitCode {
     let command_line = CommandLine::parse();
-    let (mut input, mut out, mut err) =
-        (BufReader::new(io::stdin()), BufWriter::new(io::stdout()), io::stderr());
+    let (mut input, mut out, mut err) = (BufReader::new(io::stdin()), BufWriter::new(io::stdout()), io::stderr());
     let streams = Streams { input: &mut input, out: &mut out, err: &mut err };
     command_line::run(command_line, streams, &Instruments::system()).await.into()
 }

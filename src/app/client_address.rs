@@ -13,11 +13,7 @@ use std::{
 
 /// Replaces the connection's address by the client's where the connection is a trusted proxy's. Of `X-Forwarded-For`
 /// only what trusted proxies wrote is believed: it is read from its end, up to the first address that is none of them.
-pub(super) async fn behind_proxies(
-    State(trusted): State<Arc<[IpAddr]>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn behind_proxies(State(trusted): State<Arc<[IpAddr]>>, mut request: Request, next: Next) -> Response {
     if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>().copied() {
         let client = client_of(peer.ip(), request.headers(), &trusted);
         request.extensions_mut().insert(ConnectInfo(SocketAddr::new(client, peer.port())));

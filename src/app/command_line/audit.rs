@@ -74,12 +74,7 @@ fn exported_head(settings: &Settings, tenant: Id<Tenant>) -> Result<Option<Head>
 }
 
 /// Prints what was found and says whether all is well.
-fn print(
-    slug: &str,
-    report: &AuditReport,
-    exported: Option<&Head>,
-    out: &mut dyn Write,
-) -> Result<bool, CommandError> {
+fn print(slug: &str, report: &AuditReport, exported: Option<&Head>, out: &mut dyn Write) -> Result<bool, CommandError> {
     let AuditReport { rows, unsealed, findings, more_findings } = report;
     let reach = exported.map_or_else(
         || "no head was exported".to_owned(),

@@ -250,6 +250,10 @@ fn granted(tenant: &TenantSettings, tokens: &BackendServices, report: &mut Repor
     if missing.is_empty() {
         report.ok(&tenant.slug, "token", "every scope asked for is granted")
     } else {
-        report.fail(&tenant.slug, "token", &format!("the EHR does not grant {}; ask for them there", missing.join(", ")))
+        report.fail(
+            &tenant.slug,
+            "token",
+            &format!("the EHR does not grant {}; ask for them there", missing.join(", ")),
+        )
     }
 }

@@ -1,8 +1,6 @@
 //! Why a command could not be done.
 
-use crate::{
-    app::AppError, audit::AuditError, config::ConfigError, db::DbError, jobs::JobError, vault::VaultError,
-};
+use crate::{app::AppError, audit::AuditError, config::ConfigError, db::DbError, jobs::JobError, vault::VaultError};
 
 /// Why a command could not be done. Each says what to do.
 #[derive(Debug, thiserror::Error)]

@@ -86,10 +86,7 @@ async fn list(settings: &Settings, foundation: &Foundation, out: &mut dyn Write)
         for key in keys {
             let (purpose, period, version) = (key.purpose.code(), key.period.to_string(), key.version);
             let (state, kek, seals, made) = (key.state.code(), key.wrapped.kek, key.reserved, key.created_at);
-            writeln!(
-                out,
-                "  {purpose:<20}  {period:<7}  {version:>7}  {state:<7}  {kek:<16}  {seals:>10}  {made}"
-            )?;
+            writeln!(out, "  {purpose:<20}  {period:<7}  {version:>7}  {state:<7}  {kek:<16}  {seals:>10}  {made}")?;
         }
     }
     Ok(Ended::Well)

@@ -18,7 +18,11 @@ pub(super) fn loosened(tenant: &TenantSettings) -> Vec<(&'static str, String)> {
     let switches = [
         (amounts_in_texts, "policies.amounts_in_texts", "amounts of money may stand in texts"),
         (first_name_in_texts, "policies.first_name_in_texts", "texts may greet by first name"),
-        (texts_before_verification, "policies.texts_before_verification", "texts may go to numbers that are not verified"),
+        (
+            texts_before_verification,
+            "policies.texts_before_verification",
+            "texts may go to numbers that are not verified",
+        ),
         (confirm_stop, "policies.confirm_stop", "one text confirms a STOP"),
         (
             clinical_detail_after_acceptance,
