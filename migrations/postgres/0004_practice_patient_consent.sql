@@ -43,6 +43,7 @@ CREATE TABLE patient_number (
     -- blind index of the number under the tenant's search key
     number_token BYTEA NOT NULL,
     key_version BIGINT NOT NULL,
+    -- sealed: the number itself; its place is named by the patient
     number BYTEA NOT NULL,
     kind TEXT NOT NULL,
     rank BIGINT NOT NULL,

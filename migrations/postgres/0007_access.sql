@@ -5,6 +5,7 @@ CREATE TABLE staff_user (
     id BYTEA NOT NULL,
     issuer TEXT NOT NULL,
     fhir_user TEXT NOT NULL,
+    -- sealed: as the EHR gives it
     name BYTEA NOT NULL,
     -- JSON: role codes of ours
     roles TEXT NOT NULL,
@@ -18,6 +19,7 @@ CREATE TABLE launch_state (
     -- SHA-256 of the state value
     state_hash BYTEA NOT NULL PRIMARY KEY,
     tenant BYTEA NOT NULL,
+    -- sealed: what the launch must come back with; its place is named by the state itself, so it is not sealed anew
     body BYTEA NOT NULL,
     expires_at BIGINT NOT NULL
 );
@@ -31,6 +33,7 @@ CREATE TABLE session (
     patient BYTEA,
     roles TEXT NOT NULL,
     authentication TEXT NOT NULL,
+    -- sealed JSON: the EHR's tokens
     grant_tokens BYTEA,
     started_at BIGINT NOT NULL,
     last_seen_at BIGINT NOT NULL,
@@ -47,6 +50,7 @@ CREATE TABLE draft (
     id BYTEA NOT NULL,
     staff_user BYTEA NOT NULL,
     patient BYTEA NOT NULL,
+    -- sealed: the text
     body BYTEA NOT NULL,
     updated_at BIGINT NOT NULL,
     PRIMARY KEY (tenant, id)

@@ -43,6 +43,7 @@ CREATE TABLE patient_number (
     -- blind index of the number under the tenant's search key
     number_token BLOB NOT NULL,
     key_version INTEGER NOT NULL,
+    -- sealed: the number itself; its place is named by the patient
     number BLOB NOT NULL,
     kind TEXT NOT NULL,
     rank INTEGER NOT NULL,

@@ -5,6 +5,7 @@ CREATE TABLE staff_user (
     id BLOB NOT NULL,
     issuer TEXT NOT NULL,
     fhir_user TEXT NOT NULL,
+    -- sealed: as the EHR gives it
     name BLOB NOT NULL,
     -- JSON: role codes of ours
     roles TEXT NOT NULL,
@@ -18,6 +19,7 @@ CREATE TABLE launch_state (
     -- SHA-256 of the state value
     state_hash BLOB NOT NULL PRIMARY KEY,
     tenant BLOB NOT NULL,
+    -- sealed: what the launch must come back with; its place is named by the state itself, so it is not sealed anew
     body BLOB NOT NULL,
     expires_at INTEGER NOT NULL
 );
@@ -31,6 +33,7 @@ CREATE TABLE session (
     patient BLOB,
     roles TEXT NOT NULL,
     authentication TEXT NOT NULL,
+    -- sealed JSON: the EHR's tokens
     grant_tokens BLOB,
     started_at INTEGER NOT NULL,
     last_seen_at INTEGER NOT NULL,
@@ -47,6 +50,7 @@ CREATE TABLE draft (
     id BLOB NOT NULL,
     staff_user BLOB NOT NULL,
     patient BLOB NOT NULL,
+    -- sealed: the text
     body BLOB NOT NULL,
     updated_at INTEGER NOT NULL,
     PRIMARY KEY (tenant, id)

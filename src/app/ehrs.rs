@@ -1,15 +1,16 @@
 //! From settings to EHR connections.
 
-use super::{AppError, tenants::id_of};
+use super::{
+    AppError,
+    ehr_servers::{backend_client, server},
+    tenants::id_of,
+};
 use crate::{
-    config::{ClientAuthentication as Configured, EhrSettings, Registration, Settings, SigningAlgorithm as Algorithm},
+    config::Settings,
     ehr::{Ehr, Ehrs, RoleRule},
-    fhir::{FhirClient, Limits, ServerBase, TokioPacer},
+    fhir::{FhirClient, Limits, TokioPacer},
     kernel::{Id, Instruments, SystemClock, Tenant},
-    smart::{
-        BackendServices, ClientAuthentication, ClientRegistration, EhrServer, RefreshPolicy, SigningAlgorithm,
-        SigningKey, SigningKeys, SmartClient,
-    },
+    smart::{BackendServices, RefreshPolicy, SmartClient},
 };
 use std::{collections::HashMap, sync::Arc};
 
@@ -29,7 +30,7 @@ pub(super) fn ehrs(
     let mut ehrs = Vec::new();
     for tenant in &settings.tenants {
         let server = server(&tenant.ehr)?;
-        let client = registration(&tenant.ehr.backend, &tenant.ehr.backend_scopes)?;
+        let client = backend_client(&tenant.ehr)?;
         let base = server.base.clone();
         let token = BackendServices::new(smart.clone(), server, client, RefreshPolicy::default());
         let clock = Arc::clone(&instruments.clock);
@@ -47,45 +48,4 @@ pub(super) fn ehrs(
         });
     }
     Ok(Ehrs::new(ehrs))
-}
-
-/// The EHR's server, and what of its authorization is trusted.
-pub(super) fn server(ehr: &EhrSettings) -> Result<EhrServer, AppError> {
-    let base = ServerBase::new(ehr.fhir_base.clone()).map_err(|_| AppError::Settings("a FHIR base URL"))?;
-    Ok(EhrServer { id_token_issuers: ehr.id_token_issuers.clone(), ..EhrServer::new(base) })
-}
-
-/// A registration as the SMART client takes it.
-pub(super) fn registration(registration: &Registration, scopes: &[String]) -> Result<ClientRegistration, AppError> {
-    let authentication = match &registration.authentication {
-        Configured::Public => ClientAuthentication::Public,
-        Configured::PrivateKeyJwt { algorithm, .. } => ClientAuthentication::PrivateKeyJwt {
-            algorithm: algorithm_of(*algorithm),
-            keys: Arc::new(keys(registration)?),
-        },
-        Configured::ClientSecretBasic { .. } => {
-            return Err(AppError::Settings(
-                "client_secret_basic is not supported yet: register with private_key_jwt or as a public client",
-            ));
-        }
-    };
-    Ok(ClientRegistration { client_id: registration.client_id.clone(), authentication, scopes: scopes.to_vec() })
-}
-
-/// The keys of a registration, the signing one first; none for one that does not sign.
-pub(super) fn keys(registration: &Registration) -> Result<SigningKeys, AppError> {
-    let mut keys = Vec::new();
-    if let Configured::PrivateKeyJwt { algorithm, signing_key, also_published_keys } = &registration.authentication {
-        for pem in std::iter::once(signing_key).chain(also_published_keys) {
-            keys.push(SigningKey::from_pem(pem.reveal(), algorithm_of(*algorithm))?);
-        }
-    }
-    Ok(SigningKeys::new(keys)?)
-}
-
-const fn algorithm_of(algorithm: Algorithm) -> SigningAlgorithm {
-    match algorithm {
-        Algorithm::Es384 => SigningAlgorithm::Es384,
-        Algorithm::Rs384 => SigningAlgorithm::Rs384,
-    }
 }

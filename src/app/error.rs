@@ -1,8 +1,14 @@
 //! Why the service does not start.
 
 use crate::{
-    carrier::twilio::AccountError, db::DbError, fhir::FhirError, jobs::JobError, messaging::MessagingError,
-    smart::KeyFault, template::TemplateError, vault::VaultError,
+    carrier::twilio::AccountError,
+    db::DbError,
+    fhir::{AddressFault, FhirError},
+    jobs::JobError,
+    messaging::MessagingError,
+    smart::KeyFault,
+    template::TemplateError,
+    vault::VaultError,
 };
 
 /// Why the service does not start. Each says what to do.
@@ -26,6 +32,9 @@ pub enum AppError {
     /// The EHR's address or the TLS stack.
     #[error("the EHR cannot be used: {0}")]
     Fhir(#[from] FhirError),
+    /// The EHR's address in the settings.
+    #[error("the EHR's address (tenants.ehr.fhir_base) cannot be used: {0}")]
+    Address(#[from] AddressFault),
     /// A signing key cannot be used.
     #[error("a signing key cannot be used: {0}")]
     Key(#[from] KeyFault),
@@ -35,6 +44,23 @@ pub enum AppError {
     /// The folder for audit heads cannot be made.
     #[error("the folder for audit heads (audit.head_folder) cannot be made: {0}")]
     HeadFolder(#[source] std::io::Error),
+    /// Cookies and texts would cross the network in the clear.
+    #[error(
+        "server.listen ({listen}) is open to the network, but server.public_url is http; put a reverse proxy with TLS in front and write its https address, or listen on 127.0.0.1"
+    )]
+    NotEncrypted {
+        /// Where the service would listen.
+        listen: std::net::SocketAddr,
+    },
+    /// The address to listen on cannot be taken.
+    #[error("the service cannot listen on {listen} (server.listen): {cause}")]
+    Listen {
+        /// Where.
+        listen: std::net::SocketAddr,
+        /// What the system says.
+        #[source]
+        cause: std::io::Error,
+    },
     /// The settings contradict themselves.
     #[error("the settings cannot be used: {0}")]
     Settings(&'static str),

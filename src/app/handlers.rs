@@ -1,13 +1,16 @@
 //! Which job is handled by what.
 
-use super::Rooms;
+use super::{
+    Rooms,
+    resealing::{RESEAL_VALUES, Resealer},
+};
 use crate::{chart, feed, jobs::Worker, messaging};
 
 /// Binds every kind of job to its handler.
-pub(super) fn bind(worker: Worker, rooms: &Rooms) -> Worker {
+pub(super) fn bind(worker: Worker, rooms: &Rooms, resealer: Resealer) -> Worker {
     let (reader, sender, settler, puller) =
         (rooms.reader.clone(), rooms.sender.clone(), rooms.settler.clone(), rooms.puller.clone());
-    let (filing, poller) = (rooms.filing.clone(), rooms.poller.clone());
+    let (filing, schedule_reader) = (rooms.filing.clone(), rooms.poller.clone());
     let changed = filing.clone();
     worker
         .bind(messaging::TEXT_RECEIVED, move |job| {
@@ -31,11 +34,15 @@ pub(super) fn bind(worker: Worker, rooms: &Rooms) -> Worker {
             async move { filing.file(job).await }
         })
         .bind(feed::POLL_APPOINTMENTS, move |job| {
-            let poller = poller.clone();
-            async move { poller.poll(job).await }
+            let schedule_reader = schedule_reader.clone();
+            async move { schedule_reader.poll(job).await }
         })
         .bind(messaging::PULL_INBOUND, move |job| {
             let puller = puller.clone();
             async move { puller.pull(job).await }
+        })
+        .bind(RESEAL_VALUES, move |job| {
+            let resealer = resealer.clone();
+            async move { resealer.reseal(job).await }
         })
 }

@@ -1,23 +1,32 @@
 //! The composition root: alone names everything, and decides nothing.
 //!
-//! `main.rs`, the demo and the tests build an [`App`] from [`Settings`](crate::config::Settings), serve its
-//! [`router`](App::router) and run its workers ([`App::run`]). Always: the service has no test mode; what differs
-//! between production, the demo and tests is the settings and the instruments.
+//! `main.rs` hands the command line to [`command_line`]; `serve`, the demo and the tests build an [`App`] from
+//! [`Settings`](crate::config::Settings), serve its [`router`](App::router) and run its workers ([`App::run`]). Always:
+//! the service has no test mode; what differs between production, the demo and tests is the settings and the
+//! instruments.
 
 mod carriers;
+mod client_address;
+pub mod command_line;
+mod ehr_servers;
 mod ehrs;
 mod error;
+mod foundation;
 mod handlers;
+mod resealing;
+mod sealed_columns;
+mod serving;
 mod tenants;
 
 pub use error::AppError;
+pub use serving::{ProcessRole, Service};
 
 use crate::{
     access::StaffDirectory,
     audit::{CoalescedRefusals, HeadExport, Sealer},
     chart::Filing,
     config::Settings,
-    db::{Db, DbKeyStore},
+    db::Db,
     ehr::{Ehrs, Ledger},
     feed::{Intake, Poller},
     http::{self, Section, webhooks},
@@ -32,9 +41,11 @@ use crate::{
     workflow,
 };
 use axum::Router;
+use foundation::Foundation;
 use metrics_exporter_prometheus::PrometheusHandle;
+use resealing::Resealer;
 use std::{collections::HashMap, sync::Arc, time::Duration};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 /// How often the carriers' own lists are read for what webhooks missed.
 const PULL_EVERY: Duration = Duration::from_mins(3);
@@ -74,6 +85,7 @@ pub struct App {
     sealer: Sealer,
     refusals: Arc<CoalescedRefusals>,
     router: Router,
+    health: Router,
 }
 
 impl App {
@@ -84,10 +96,7 @@ impl App {
     pub async fn build(settings: &Settings, running: Running) -> Result<Self, AppError> {
         PhoneNumber::warm_up();
         let instruments = running.instruments.clone();
-        let db = Db::open(settings.database.url.reveal()).await?;
-        let tenants = tenants::ids(&db, &instruments, settings).await?;
-        let keks = tenants::keks(settings, &tenants, &instruments)?;
-        let vault = Vault::new(Arc::new(DbKeyStore::new(db.clone())), Arc::new(keks), instruments.clone());
+        let Foundation { db, vault, tenants, .. } = Foundation::open(settings, &instruments).await?;
         for tenant in tenants.values() {
             vault.check(*tenant).await?;
         }
@@ -99,8 +108,10 @@ impl App {
         let refusals = Arc::new(CoalescedRefusals::new(instruments.clone()));
 
         let rooms = Rooms::build(settings, &running, &db, &vault, &tenants, practices)?;
-        let worker = handlers::bind(Worker::new(db.clone(), instruments.clone(), running.workers), &rooms);
+        let resealer = Resealer::new(db.clone(), vault.clone(), instruments.clone());
+        let worker = handlers::bind(Worker::new(db.clone(), instruments.clone(), running.workers), &rooms, resealer);
         let router = rooms.router(&db, &instruments, &refusals, &running);
+        let health = http::router(vec![health(&db, &running)], &instruments);
         Ok(Self {
             db,
             vault,
@@ -112,12 +123,18 @@ impl App {
             sealer,
             refusals,
             router,
+            health,
         })
     }
 
     /// What answers over HTTP.
     pub fn router(&self) -> Router {
         self.router.clone()
+    }
+
+    /// What answers over HTTP where a process only works: its health and its metrics.
+    pub fn health_router(&self) -> Router {
+        self.health.clone()
     }
 
     /// The worker, for tests that run due jobs step by step.
@@ -159,18 +176,24 @@ impl App {
         Ok(self.poller.schedule().await?)
     }
 
-    /// Works until `stop`, then finishes what is in hand.
+    /// Does everything but answer over HTTP until `stop`, then finishes what is in hand.
     pub async fn run(&self, stop: CancellationToken) {
-        let tasks = TaskTracker::new();
-        let (worker, token) = (self.worker.clone(), stop.clone());
-        tasks.spawn(async move { worker.run(token).await });
-        let (refusals, db, vault, token) =
-            (Arc::clone(&self.refusals), self.db.clone(), self.vault.clone(), stop.clone());
-        tasks.spawn(async move { flush_refusals(&refusals, &db, &vault, token).await });
-        self.sealer.run(stop).await;
-        tasks.close();
-        tasks.wait().await;
-        // What the last jobs wrote is sealed too.
+        tokio::join!(self.work(stop.clone()), self.keep_refusals(stop));
+        self.seal_what_is_left().await;
+    }
+
+    /// Runs jobs and seals the audit log until `stop`, then finishes what is in hand.
+    async fn work(&self, stop: CancellationToken) {
+        tokio::join!(self.worker.run(stop.clone()), self.sealer.run(stop));
+    }
+
+    /// Writes refusals to the audit log until `stop`, and then those of the last minute.
+    async fn keep_refusals(&self, stop: CancellationToken) {
+        flush_refusals(&self.refusals, &self.db, &self.vault, stop).await;
+    }
+
+    /// What the last jobs and requests wrote is sealed too.
+    async fn seal_what_is_left(&self) {
         for tenant in self.tenants.values() {
             if let Err(error) = self.sealer.seal(*tenant).await {
                 tracing::warn!(%error, "audit rows are left for the next start to seal");
@@ -183,6 +206,11 @@ impl App {
         self.db.close().await;
         tracing::info!(instant = %self.instruments.now(), "stopped");
     }
+}
+
+fn health(db: &Db, running: &Running) -> Section {
+    let parts = vec![http::health::Part::database(db.clone())];
+    Section::api(http::health::routes(parts, running.metrics.clone()))
 }
 
 async fn flush_refusals(refusals: &CoalescedRefusals, db: &Db, vault: &Vault, stop: CancellationToken) {
@@ -249,7 +277,7 @@ impl Rooms {
         );
         let smart = ehrs::smart_client(instruments)?;
         let ehrs = ehrs::ehrs(settings, tenants, instruments, &smart)?;
-        let (poller, filing) = Self::ehr_side(running, db, vault, &ehrs, &practices, &directory);
+        let (schedule_reader, filing) = Self::ehr_side(running, db, vault, &ehrs, &practices, &directory);
         let delivery = Delivery::new(db.clone(), vault.clone(), instruments.clone());
         Ok(Self {
             practices,
@@ -257,7 +285,7 @@ impl Rooms {
             inbox,
             delivery,
             puller,
-            poller,
+            poller: schedule_reader,
             filing,
             reader,
             settler,
@@ -275,7 +303,7 @@ impl Rooms {
     ) -> (Poller, Filing) {
         let instruments = &running.instruments;
         let intake = Intake::new(db.clone(), vault.clone(), instruments.clone(), ehrs.clone(), directory.clone());
-        let poller = Poller::new(db.clone(), instruments.clone(), Arc::clone(practices), ehrs.clone(), intake);
+        let schedule_reader = Poller::new(db.clone(), instruments.clone(), Arc::clone(practices), ehrs.clone(), intake);
         let filing = Filing::new(
             db.clone(),
             instruments.clone(),
@@ -285,7 +313,7 @@ impl Rooms {
             directory.clone(),
             StaffDirectory::new(db.clone(), vault.clone(), instruments.clone()),
         );
-        (poller, filing)
+        (schedule_reader, filing)
     }
 
     fn router(
@@ -302,7 +330,6 @@ impl Rooms {
             delivery: self.delivery.clone(),
             refusals: Arc::clone(refusals),
         });
-        let health = http::health::routes(vec![http::health::Part::database(db.clone())], running.metrics.clone());
-        http::router(vec![Section::api(twilio), Section::api(health)], instruments)
+        http::router(vec![Section::api(twilio), health(db, running)], instruments)
     }
 }

@@ -30,6 +30,12 @@ impl Metrics {
         self.0.render()
     }
 
+    /// What `/metrics` renders with.
+    #[must_use]
+    pub fn handle(&self) -> PrometheusHandle {
+        self.0.clone()
+    }
+
     /// Folds what histograms have collected. Called now and then, so that memory stays bounded between renderings.
     pub fn upkeep(&self) {
         self.0.run_upkeep();

@@ -32,7 +32,7 @@ pub async fn mirrored_roles(
     now: Timestamp,
 ) -> Result<(Phi<String>, Roles), EhrError> {
     let person = PractitionerView::read(&ehr.client.read(practitioner).await?)?;
-    let name = person.name(now).map_or_else(|| Phi::new(String::new()), |name| name.display());
+    let name = person.name(now).map_or_else(|| Phi::new(String::new()), crate::fhir::views::NameView::display);
     if !person.active {
         return Ok((name, Roles::default()));
     }

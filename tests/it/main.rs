@@ -3,6 +3,8 @@
 //! The modules are marked as tests for the lints' sake: in tests, and only there, a failure may panic.
 
 #[cfg(test)]
+mod commands;
+#[cfg(test)]
 mod database;
 #[cfg(test)]
 mod databases;
@@ -11,8 +13,12 @@ mod feed;
 #[cfg(test)]
 mod inbound;
 #[cfg(test)]
+mod installation;
+#[cfg(test)]
 mod postgres;
 #[cfg(test)]
 mod rooms;
 #[cfg(test)]
 mod service;
+#[cfg(test)]
+mod serving;

@@ -1,0 +1,259 @@
+//! `check`: the settings, then every outside party, then what the settings loosen.
+
+use super::{CommandError, ConfigFile, Ended, loosened::loosened};
+use crate::{
+    app::{Foundation, carriers, ehr_servers},
+    config::{Settings, TenantSettings},
+    db::{Db, DbError, sql},
+    fhir::{AccessTokenSource as _, FhirClient, Limits, TokioPacer},
+    kernel::{Id, Instruments, Tenant},
+    smart::{BackendServices, EhrServer, RefreshPolicy, ResourceScope, SmartClient},
+};
+use std::{fmt::Display, io::Write, sync::Arc};
+
+/// What a smart-configuration must offer for the inbox to be launched.
+const LAUNCH: &str = "launch-ehr";
+/// The oldest PostgreSQL that is supported.
+const OLDEST_POSTGRES: i64 = 150_000;
+
+/// Reaches everything, whatever fails on the way, and reports each part in a line of its own.
+pub(super) async fn check(
+    config: &ConfigFile,
+    out: &mut dyn Write,
+    instruments: &Instruments,
+) -> Result<Ended, CommandError> {
+    let settings = config.settings()?;
+    let mut report = Report { out, failures: 0 };
+    let (tenants, registrations) = (settings.tenants.len(), settings.registrations.len());
+    report.ok("settings", "file", &format!("{tenants} practices, {registrations} registrations"))?;
+    transport(&settings, &mut report)?;
+    let foundation = stored(&settings, instruments, &mut report).await?;
+    let carriers = match &foundation {
+        Some(foundation) => match carriers::carriers(&settings, &foundation.tenants, &instruments.clock) {
+            Ok((carriers, _)) => carriers,
+            Err(error) => {
+                report.fail("settings", "carrier", &error)?;
+                carriers::Carriers::new()
+            }
+        },
+        None => carriers::Carriers::new(),
+    };
+    for tenant in &settings.tenants {
+        if let Some(foundation) = &foundation
+            && let Some(id) = foundation.tenants.get(&tenant.slug)
+        {
+            keys(foundation, tenant, *id, &mut report).await?;
+            numbers(&carriers, tenant, *id, instruments, &mut report).await?;
+        }
+        ehr(tenant, instruments, &mut report).await?;
+    }
+    for tenant in &settings.tenants {
+        for (key, what) in loosened(tenant) {
+            report.line(&tenant.slug, "loosened", &format!("{key}: {what}"))?;
+        }
+    }
+    if let Some(foundation) = foundation {
+        foundation.db.close().await;
+    }
+    report.conclude()
+}
+
+/// Lines of three columns: whose part, which part, how it is.
+struct Report<'a> {
+    out: &'a mut dyn Write,
+    failures: usize,
+}
+
+impl Report<'_> {
+    fn line(&mut self, whose: &str, part: &str, text: &str) -> Result<(), CommandError> {
+        writeln!(self.out, "{whose:<16}  {part:<10}  {text}")?;
+        // Outside parties may take their time: what is known is shown.
+        Ok(self.out.flush()?)
+    }
+
+    fn ok(&mut self, whose: &str, part: &str, text: &str) -> Result<(), CommandError> {
+        self.line(whose, part, &format!("ok: {text}"))
+    }
+
+    fn fail(&mut self, whose: &str, part: &str, error: &dyn Display) -> Result<(), CommandError> {
+        self.failures += 1;
+        self.line(whose, part, &format!("FAILED: {error}"))
+    }
+
+    fn conclude(self) -> Result<Ended, CommandError> {
+        if self.failures == 0 {
+            writeln!(self.out, "all is well")?;
+            return Ok(Ended::Well);
+        }
+        writeln!(self.out, "{} failed", self.failures)?;
+        Ok(Ended::FoundWrong)
+    }
+}
+
+fn transport(settings: &Settings, report: &mut Report<'_>) -> Result<(), CommandError> {
+    match crate::app::serving::protected(&settings.server) {
+        Ok(()) => report.ok("settings", "transport", settings.server.public_url.as_str()),
+        Err(error) => report.fail("settings", "transport", &error),
+    }
+}
+
+/// The database, with what is stored about tenants and keys; nothing where it cannot be used.
+async fn stored(
+    settings: &Settings,
+    instruments: &Instruments,
+    report: &mut Report<'_>,
+) -> Result<Option<Foundation>, CommandError> {
+    let db = match Db::open(settings.database.url.reveal()).await {
+        Ok(db) => db,
+        Err(error) => {
+            report.fail("settings", "database", &error)?;
+            return Ok(None);
+        }
+    };
+    match durability(&db).await {
+        Ok(Ok(text)) => report.ok("settings", "database", text)?,
+        Ok(Err(problem)) => report.fail("settings", "database", &problem)?,
+        Err(error) => report.fail("settings", "database", &error)?,
+    }
+    match Foundation::over(db, settings, instruments).await {
+        Ok(foundation) => Ok(Some(foundation)),
+        Err(error) => {
+            report.fail("settings", "keys", &error)?;
+            Ok(None)
+        }
+    }
+}
+
+/// Whether what is acknowledged stays (law 1): SQLite is opened so; a PostgreSQL server may be set up otherwise.
+async fn durability(db: &Db) -> Result<Result<&'static str, &'static str>, DbError> {
+    if !db.is_postgres() {
+        return Ok(Ok("SQLite, schema up to date"));
+    }
+    let row = db
+        .one(sql("SELECT current_setting('server_version_num')::bigint AS version, \
+                  current_setting('synchronous_commit') AS durable, current_setting('fsync') AS synced"))
+        .await?;
+    if row.get::<i64>("version")? < OLDEST_POSTGRES {
+        return Ok(Err("PostgreSQL is older than 15; upgrade it"));
+    }
+    if row.get::<String>("durable")? == "off" || row.get::<String>("synced")? == "off" {
+        return Ok(Err("PostgreSQL would lose texts that were acknowledged; set synchronous_commit and fsync to on"));
+    }
+    Ok(Ok("PostgreSQL, schema up to date"))
+}
+
+async fn keys(
+    foundation: &Foundation,
+    tenant: &TenantSettings,
+    id: Id<Tenant>,
+    report: &mut Report<'_>,
+) -> Result<(), CommandError> {
+    match foundation.vault.check(id).await {
+        Ok(check) => {
+            let text = format!("key-encryption key {}, {} data keys", check.current_kek, check.data_keys);
+            report.ok(&tenant.slug, "keys", &text)
+        }
+        Err(error) => report.fail(&tenant.slug, "keys", &error),
+    }
+}
+
+/// Signs in to the carrier and reads each number's list of texts, of this very moment, so that none is fetched.
+async fn numbers(
+    carriers: &carriers::Carriers,
+    tenant: &TenantSettings,
+    id: Id<Tenant>,
+    instruments: &Instruments,
+    report: &mut Report<'_>,
+) -> Result<(), CommandError> {
+    let Some(carrier) = carriers.get(&id) else { return Ok(()) };
+    for own in &tenant.numbers {
+        let number = own.number.as_e164();
+        match carrier.received_since(&own.number, instruments.now()).await {
+            Ok(_) => report.ok(&tenant.slug, "carrier", &format!("{} lists the texts to {number}", carrier.name()))?,
+            Err(error) => report.fail(&tenant.slug, "carrier", &format!("{number}: {error}"))?,
+        }
+    }
+    Ok(())
+}
+
+/// The EHR's capability statement, its authorization documents, and a token of our own.
+async fn ehr(tenant: &TenantSettings, instruments: &Instruments, report: &mut Report<'_>) -> Result<(), CommandError> {
+    let limits = Limits::default();
+    let server = match ehr_servers::server(&tenant.ehr) {
+        Ok(server) => server,
+        Err(error) => return report.fail(&tenant.slug, "ehr", &error),
+    };
+    let client = match ehr_servers::backend_client(&tenant.ehr) {
+        Ok(client) => client,
+        Err(error) => return report.fail(&tenant.slug, "ehr", &error),
+    };
+    let smart = match SmartClient::new(&limits, instruments.clone()) {
+        Ok(smart) => smart,
+        Err(error) => return report.fail(&tenant.slug, "ehr", &error),
+    };
+    let tokens = Arc::new(BackendServices::new(smart.clone(), server.clone(), client, RefreshPolicy::default()));
+    metadata(tenant, &server, Arc::clone(&tokens), limits, instruments, report).await?;
+    match smart.smart_configuration(&server).await {
+        Ok(found) if !found.s256 => report.fail(&tenant.slug, "smart", &"the server offers no PKCE with S256")?,
+        Ok(found) if found.authorization_endpoint.is_none() || !found.is_capable_of(LAUNCH) => {
+            report.fail(&tenant.slug, "smart", &"the server does not launch apps (launch-ehr)")?;
+        }
+        Ok(_) => report.ok(&tenant.slug, "smart", "launches with PKCE S256")?,
+        Err(error) => report.fail(&tenant.slug, "smart", &error)?,
+    }
+    match tokens.token().await {
+        Ok(_) => granted(tenant, &tokens, report),
+        Err(error) => report.fail(&tenant.slug, "token", &error),
+    }
+}
+
+async fn metadata(
+    tenant: &TenantSettings,
+    server: &EhrServer,
+    tokens: Arc<BackendServices>,
+    limits: Limits,
+    instruments: &Instruments,
+    report: &mut Report<'_>,
+) -> Result<(), CommandError> {
+    let clock = Arc::clone(&instruments.clock);
+    let client = match FhirClient::new(server.base.clone(), tokens, limits, Arc::new(TokioPacer), clock) {
+        Ok(client) => client,
+        Err(error) => return report.fail(&tenant.slug, "ehr", &error),
+    };
+    match client.metadata().await {
+        Ok(statement) => match statement.to_value().get("fhirVersion").and_then(|version| version.as_str()) {
+            Some(version) if version.starts_with("4.0") => {
+                report.ok(&tenant.slug, "ehr", &format!("FHIR {version} at {}", server.base.as_str()))
+            }
+            _ => report.fail(&tenant.slug, "ehr", &"the server does not speak FHIR R4; check ehr.fhir_base"),
+        },
+        Err(error) => report.fail(&tenant.slug, "ehr", &error),
+    }
+}
+
+/// Whether all was granted that the workflows need.
+fn granted(tenant: &TenantSettings, tokens: &BackendServices, report: &mut Report<'_>) -> Result<(), CommandError> {
+    let granted = tokens.granted();
+    let missing: Vec<&str> = tenant
+        .ehr
+        .backend_scopes
+        .iter()
+        .filter(|scope| match ResourceScope::parse(scope) {
+            Some(ResourceScope { resource_type: Some(name), interactions, .. }) => {
+                !interactions.iter().all(|interaction| granted.allows_some(&name, *interaction))
+            }
+            Some(ResourceScope { resource_type: None, .. }) => false,
+            None => !granted.has(scope),
+        })
+        .map(String::as_str)
+        .collect();
+    if missing.is_empty() {
+        report.ok(&tenant.slug, "token", "every scope asked for is granted")
+    } else {
+        report.fail(
+            &tenant.slug,
+            "token",
+            &format!("the EHR does not grant {}; ask for them there", missing.join(", ")),
+        )
+    }
+}

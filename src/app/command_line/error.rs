@@ -1,0 +1,47 @@
+//! Why a command could not be done.
+
+use crate::{app::AppError, audit::AuditError, config::ConfigError, db::DbError, jobs::JobError, vault::VaultError};
+
+/// Why a command could not be done. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// There are no settings.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The service cannot be put together.
+    #[error(transparent)]
+    App(#[from] AppError),
+    /// The database.
+    #[error("the database cannot be used: {0}")]
+    Db(#[from] DbError),
+    /// The keys.
+    #[error("the keys cannot be used: {0}")]
+    Vault(#[from] VaultError),
+    /// The audit log.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// A job cannot be enqueued.
+    #[error("the background work cannot be started: {0}")]
+    Job(#[from] JobError),
+    /// There is no tenant of the name that was given.
+    #[error("the configuration has no tenant of that name; its tenants are {known}")]
+    NoSuchTenant {
+        /// The slugs that there are.
+        known: String,
+    },
+    /// There is no such dead letter.
+    #[error("no job with that id was given up; `chartwire jobs list` shows those that were")]
+    NoSuchJob,
+    /// Logging or metrics are set up already.
+    #[error("{0}")]
+    Instrumentation(&'static str),
+    /// The process cannot listen for signals.
+    #[error("signals to stop cannot be received: {0}")]
+    Signals(#[source] std::io::Error),
+    /// What is to be answered cannot be read.
+    #[error("the input cannot be read: {0}")]
+    Input(#[source] std::io::Error),
+    /// Results cannot be written.
+    #[error("the output cannot be written: {0}")]
+    Output(#[from] std::io::Error),
+}

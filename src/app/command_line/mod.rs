@@ -1,0 +1,176 @@
+//! `chartwire …`: what can be asked for at the command line.
+//!
+//! `main.rs` reads the arguments and calls [`run`]. One file per command; each writes to the streams that it is given
+//! and says how it ended. Always: results go to standard output and remarks to standard error; what changes something
+//! is in the audit log with the operator's name; nothing prints protected information or a secret, except
+//! `keys generate` the key that it made, and `classify` and `guard` what they were given an answer to.
+
+mod audit;
+mod check;
+mod error;
+mod jobs;
+mod keys;
+mod lines;
+mod loosened;
+mod operator;
+mod serve;
+#[cfg(test)]
+mod tests;
+
+pub use error::CommandError;
+
+use super::{Foundation, ProcessRole};
+use crate::{
+    config::{ConfigError, ProcessSurroundings, Settings},
+    db::Db,
+    kernel::{Id, Instruments, Tenant},
+};
+use std::{
+    io::{BufRead, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+/// The arguments.
+#[derive(Debug, clap::Parser)]
+#[command(name = "chartwire", version, about = "Two-way SMS inside the EHR.", arg_required_else_help = true)]
+pub struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Serve until told to stop (SIGTERM or ctrl-c)
+    Serve {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// What this process does
+        #[arg(long, value_enum, value_delimiter = ',', default_value = "web,worker")]
+        role: Vec<ProcessRole>,
+    },
+    /// Check the settings, then reach every outside party, and list each loosened policy
+    Check(ConfigFile),
+    /// Bring the database's schema up to date
+    Migrate(ConfigFile),
+    /// Make, list and replace keys
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// Prove that the audit log is whole, or write it out
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// See and release jobs that were given up
+    #[command(subcommand)]
+    Jobs(jobs::Command),
+    /// Read replies: JSON lines in, readings out
+    Classify,
+    /// Hold texts against what must not leave: JSON lines in, verdicts out
+    Guard,
+}
+
+/// Which settings.
+#[derive(Debug, clap::Args)]
+struct ConfigFile {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", env = "CHARTWIRE_CONFIG")]
+    config: PathBuf,
+}
+
+impl ConfigFile {
+    fn settings(&self) -> Result<Settings, ConfigError> {
+        Settings::load(&self.config, &ProcessSurroundings)
+    }
+
+    async fn foundation(&self, instruments: &Instruments) -> Result<(Settings, Foundation), CommandError> {
+        let settings = self.settings()?;
+        let foundation = Foundation::open(&settings, instruments).await?;
+        Ok((settings, foundation))
+    }
+}
+
+/// Where a command reads and writes.
+pub struct Streams<'a> {
+    /// Standard input.
+    pub input: &'a mut (dyn BufRead + Send),
+    /// Standard output: results.
+    pub out: &'a mut (dyn Write + Send),
+    /// Standard error: remarks.
+    pub err: &'a mut (dyn Write + Send),
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// All is well. Exit code 0.
+    Well,
+    /// It was done, and something is wrong: a failed check, a finding, a line that cannot be read. Exit code 1.
+    FoundWrong,
+    /// It could not be done. Exit code 2, as for arguments that are wrong.
+    NotDone,
+}
+
+impl From<Ended> for ExitCode {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Well => Self::SUCCESS,
+            Ended::FoundWrong => Self::FAILURE,
+            Ended::NotDone => Self::from(2),
+        }
+    }
+}
+
+/// Does what the arguments ask for. Errors are written to the streams.
+pub async fn run(command_line: CommandLine, mut streams: Streams<'_>, instruments: &Instruments) -> Ended {
+    let ended = dispatch(command_line.command, &mut streams, instruments).await;
+    let flushed = streams.out.flush().map_err(CommandError::Output);
+    match ended.and_then(|ended| flushed.map(|()| ended)) {
+        Ok(ended) => ended,
+        Err(error) => {
+            // Where even this cannot be written, the exit code is all that is left to say.
+            let _ = writeln!(streams.err, "chartwire: {error}");
+            Ended::NotDone
+        }
+    }
+}
+
+async fn dispatch(
+    command: Command,
+    streams: &mut Streams<'_>,
+    instruments: &Instruments,
+) -> Result<Ended, CommandError> {
+    match command {
+        Command::Serve { config, role } => serve::serve(&config.settings()?, &role, instruments).await,
+        Command::Check(config) => check::check(&config, streams.out, instruments).await,
+        Command::Migrate(config) => migrate(&config, streams.out).await,
+        Command::Keys(command) => keys::run(command, streams, instruments).await,
+        Command::Audit(command) => audit::run(command, streams, instruments).await,
+        Command::Jobs(command) => jobs::run(command, streams.out, instruments).await,
+        Command::Classify => lines::classify(streams),
+        Command::Guard => lines::guard(streams),
+    }
+}
+
+async fn migrate(config: &ConfigFile, out: &mut dyn Write) -> Result<Ended, CommandError> {
+    let db = Db::open(config.settings()?.database.url.reveal()).await?;
+    db.close().await;
+    writeln!(out, "the schema is up to date")?;
+    Ok(Ended::Well)
+}
+
+/// The tenants that a command is about, by slug: the one that was named, or all.
+fn chosen(
+    settings: &Settings,
+    foundation: &Foundation,
+    named: Option<&str>,
+) -> Result<Vec<(String, Id<Tenant>)>, CommandError> {
+    let slugs = settings.tenants.iter().map(|tenant| tenant.slug.as_str());
+    let chosen: Vec<(String, Id<Tenant>)> = slugs
+        .filter(|slug| named.is_none_or(|named| named == *slug))
+        .filter_map(|slug| Some((slug.to_owned(), *foundation.tenants.get(slug)?)))
+        .collect();
+    if chosen.is_empty() {
+        let known = settings.tenants.iter().map(|tenant| tenant.slug.as_str()).collect::<Vec<_>>().join(", ");
+        return Err(CommandError::NoSuchTenant { known });
+    }
+    Ok(chosen)
+}
