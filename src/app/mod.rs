@@ -8,7 +8,10 @@ mod carriers;
 mod ehrs;
 mod error;
 mod handlers;
+mod launches;
+mod people;
 mod tenants;
+mod web;
 
 pub use error::AppError;
 
@@ -27,6 +30,7 @@ use crate::{
     patient::Directory,
     practice::Practices,
     routing::ReplyReader,
+    smart::SmartClient,
     template::Catalogue,
     vault::Vault,
     workflow,
@@ -72,6 +76,8 @@ pub struct App {
     puller: Puller,
     poller: Poller,
     sealer: Sealer,
+    /// Ends the streams of live changes.
+    streams: CancellationToken,
     refusals: Arc<CoalescedRefusals>,
     router: Router,
 }
@@ -98,9 +104,23 @@ impl App {
         let sealer = Sealer::new(db.clone(), vault.clone(), instruments.clone(), export);
         let refusals = Arc::new(CoalescedRefusals::new(instruments.clone()));
 
-        let rooms = Rooms::build(settings, &running, &db, &vault, &tenants, practices)?;
+        let rooms = Rooms::build(settings, &running, &db, &vault, &tenants, Arc::clone(&practices))?;
         let worker = handlers::bind(Worker::new(db.clone(), instruments.clone(), running.workers), &rooms);
-        let router = rooms.router(&db, &instruments, &refusals, &running);
+        let streams = CancellationToken::new();
+        let web = web::Web {
+            db: db.clone(),
+            vault: vault.clone(),
+            instruments: instruments.clone(),
+            practices,
+            settler: rooms.settler.clone(),
+            smart: rooms.smart.clone(),
+            people: Arc::clone(&rooms.people),
+            refusals: Arc::clone(&refusals),
+            streams: streams.clone(),
+        };
+        let mut sections = web.sections(settings, &tenants)?;
+        sections.extend(rooms.sections(&db, &refusals, &running));
+        let router = http::router(sections, &instruments);
         Ok(Self {
             db,
             vault,
@@ -110,6 +130,7 @@ impl App {
             puller: rooms.puller,
             poller: rooms.poller,
             sealer,
+            streams,
             refusals,
             router,
         })
@@ -162,6 +183,11 @@ impl App {
     /// Works until `stop`, then finishes what is in hand.
     pub async fn run(&self, stop: CancellationToken) {
         let tasks = TaskTracker::new();
+        let (streams, token) = (self.streams.clone(), stop.clone());
+        tasks.spawn(async move {
+            token.cancelled().await;
+            streams.cancel();
+        });
         let (worker, token) = (self.worker.clone(), stop.clone());
         tasks.spawn(async move { worker.run(token).await });
         let (refusals, db, vault, token) =
@@ -207,6 +233,8 @@ pub(crate) struct Rooms {
     webhooks: Arc<HashMap<String, webhooks::TwilioTenant>>,
     inbox: Inbox,
     delivery: Delivery,
+    smart: SmartClient,
+    people: Arc<people::People>,
     pub(crate) puller: Puller,
     pub(crate) poller: Poller,
     pub(crate) filing: Filing,
@@ -249,13 +277,18 @@ impl Rooms {
         );
         let smart = ehrs::smart_client(instruments)?;
         let ehrs = ehrs::ehrs(settings, tenants, instruments, &smart)?;
-        let (poller, filing) = Self::ehr_side(running, db, vault, &ehrs, &practices, &directory);
+        let intake = Intake::new(db.clone(), vault.clone(), instruments.clone(), ehrs.clone(), directory.clone());
+        let people =
+            Arc::new(people::People { ehrs: ehrs.clone(), intake: intake.clone(), instruments: instruments.clone() });
+        let (poller, filing) = Self::ehr_side(running, db, vault, &ehrs, &practices, &directory, intake);
         let delivery = Delivery::new(db.clone(), vault.clone(), instruments.clone());
         Ok(Self {
             practices,
             webhooks: Arc::new(webhooks),
             inbox,
             delivery,
+            smart,
+            people,
             puller,
             poller,
             filing,
@@ -272,9 +305,9 @@ impl Rooms {
         ehrs: &Ehrs,
         practices: &Arc<Practices>,
         directory: &Directory,
+        intake: Intake,
     ) -> (Poller, Filing) {
         let instruments = &running.instruments;
-        let intake = Intake::new(db.clone(), vault.clone(), instruments.clone(), ehrs.clone(), directory.clone());
         let poller = Poller::new(db.clone(), instruments.clone(), Arc::clone(practices), ehrs.clone(), intake);
         let filing = Filing::new(
             db.clone(),
@@ -288,13 +321,7 @@ impl Rooms {
         (poller, filing)
     }
 
-    fn router(
-        &self,
-        db: &Db,
-        instruments: &Instruments,
-        refusals: &Arc<CoalescedRefusals>,
-        running: &Running,
-    ) -> Router {
+    fn sections(&self, db: &Db, refusals: &Arc<CoalescedRefusals>, running: &Running) -> Vec<Section> {
         let twilio = webhooks::twilio(webhooks::TwilioWebhooks {
             practices: Arc::clone(&self.practices),
             tenants: Arc::clone(&self.webhooks),
@@ -303,6 +330,6 @@ impl Rooms {
             refusals: Arc::clone(refusals),
         });
         let health = http::health::routes(vec![http::health::Part::database(db.clone())], running.metrics.clone());
-        http::router(vec![Section::api(twilio), Section::api(health)], instruments)
+        vec![Section::api(twilio), Section::api(health)]
     }
 }

@@ -15,8 +15,7 @@ use std::collections::HashMap;
 /// How a text stands in the chart.
 pub(super) struct StoredFiling {
     pub(super) filed: bool,
-    pub(super) state: String,
-    pub(super) code: Option<String>,
+    pub(super) refused: Option<String>,
 }
 
 /// What is sealed in `appointment.labels`, as far as the inbox shows it.
@@ -58,14 +57,14 @@ impl LiveInbox {
         patient: Id<Patient>,
         limit: u32,
     ) -> Result<HashMap<Id<Message>, StoredFiling>, InboxError> {
-        let query = sql("SELECT f.message, f.reference, f.state, f.code FROM chart_filing f \
+        let query = sql("SELECT f.message, f.reference, f.code FROM chart_filing f \
              JOIN message m ON m.tenant = f.tenant AND m.id = f.message WHERE m.tenant = $1 AND m.patient IN \
              (SELECT p.id FROM patient p WHERE p.tenant = $1 AND (p.id = $2 OR p.merged_into = $2)) \
              ORDER BY m.id DESC LIMIT $3");
         let rows = self.db.all(query.bind(tenant).bind(patient).bind(limit)).await.map_err(failed)?;
         let read = rows.iter().map(|row| {
             let filed = row.get::<Option<String>>("reference")?.is_some();
-            Ok((row.get("message")?, StoredFiling { filed, state: row.get("state")?, code: row.get("code")? }))
+            Ok((row.get("message")?, StoredFiling { filed, refused: row.get("code")? }))
         });
         read.collect::<Result<_, DbError>>().map_err(failed)
     }

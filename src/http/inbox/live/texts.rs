@@ -45,8 +45,7 @@ impl LiveInbox {
                 delivery: (!text.inbound).then(|| words::delivery(&text.state, text.state_reason.as_deref())),
                 filing: words::filing(
                     filing.is_some_and(|filing| filing.filed),
-                    filing.map(|filing| filing.state.as_str()),
-                    filing.and_then(|filing| filing.code.as_deref()),
+                    filing.and_then(|filing| filing.refused.as_deref()),
                 ),
                 reading: loaded.readings.get(&text.id).filter(|_| readable).map(words::reading),
             }

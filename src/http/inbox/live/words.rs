@@ -55,17 +55,11 @@ fn not_delivered(reason: Option<&str>) -> &'static str {
     }
 }
 
-/// How a text stands in the chart: `reference` and `code` as filed, both absent when nothing was tried yet.
-pub(super) fn filing(filed: bool, stored: Option<&str>, code: Option<&str>) -> Filing {
-    let (state, words) = match (filed, stored) {
-        (_, Some("rejected")) if code == Some("too-old") => {
-            (FilingState::Refused, "The EHR takes no texts this old. Note it by hand.")
-        }
-        (_, Some("rejected")) => {
-            (FilingState::Refused, "The EHR refused it. Note it by hand, and tell who runs the EHR.")
-        }
-        (true, _) => (FilingState::Filed, "It stands in the chart."),
-        (false, Some(_)) => (FilingState::Waiting, "The EHR has not taken it yet; it is tried again."),
+/// How a text stands in the chart: `refused` is why the EHR did not take it.
+pub(super) fn filing(filed: bool, refused: Option<&str>) -> Filing {
+    let (state, words) = match (filed, refused) {
+        (_, Some(_)) => (FilingState::Refused, "The EHR refused it. Note it by hand, and tell who runs the EHR."),
+        (true, None) => (FilingState::Filed, "It stands in the chart."),
         (false, None) => (FilingState::Waiting, "It will be filed in the chart."),
     };
     Filing { state, words: words.to_owned() }
@@ -207,8 +201,8 @@ mod tests {
     #[test]
     fn a_state_that_nobody_knows_is_unknown() {
         assert_eq!(delivery("beamed", None).state, DeliveryState::Unknown);
-        assert_eq!(filing(false, None, None).state, FilingState::Waiting);
-        assert_eq!(filing(true, Some("delivered"), None).state, FilingState::Filed);
-        assert_eq!(filing(false, Some("rejected"), Some("x")).state, FilingState::Refused);
+        assert_eq!(filing(false, None).state, FilingState::Waiting);
+        assert_eq!(filing(true, None).state, FilingState::Filed);
+        assert_eq!(filing(false, Some("ehr-refused")).state, FilingState::Refused);
     }
 }
