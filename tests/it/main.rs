@@ -11,6 +11,8 @@ mod feed;
 #[cfg(test)]
 mod inbound;
 #[cfg(test)]
+mod launch;
+#[cfg(test)]
 mod postgres;
 #[cfg(test)]
 mod rooms;
