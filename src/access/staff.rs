@@ -15,7 +15,7 @@ pub struct NewStaffMember {
     pub tenant: Id<Tenant>,
     /// The issuer of the `id_token`.
     pub issuer: String,
-    /// The `fhirUser` claim: an absolute reference.
+    /// The `fhirUser` claim, as `Practitioner/1`: the issuer says whose.
     pub fhir_user: String,
     /// The name as the EHR writes it.
     pub name: Phi<String>,

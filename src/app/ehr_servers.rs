@@ -16,29 +16,41 @@ pub(super) fn server(settings: &EhrSettings) -> Result<EhrServer, AddressFault> 
 
 /// The service's own client there (SMART Backend Services).
 pub(super) fn backend_client(settings: &EhrSettings) -> Result<ClientRegistration, KeyFault> {
-    Ok(ClientRegistration {
-        client_id: settings.backend.client_id.clone(),
-        authentication: authentication(&settings.backend)?,
-        scopes: settings.backend_scopes.clone(),
-    })
+    registration(&settings.backend, &settings.backend_scopes)
 }
 
-fn authentication(registration: &Registration) -> Result<ClientAuthentication, KeyFault> {
-    match &registration.authentication {
-        config::ClientAuthentication::PrivateKeyJwt { algorithm, signing_key, also_published_keys } => {
-            let algorithm = match algorithm {
-                config::SigningAlgorithm::Es384 => SigningAlgorithm::Es384,
-                config::SigningAlgorithm::Rs384 => SigningAlgorithm::Rs384,
-            };
-            let keys: Result<Vec<SigningKey>, KeyFault> = std::iter::once(signing_key)
-                .chain(also_published_keys)
-                .map(|key| SigningKey::from_pem(key.reveal(), algorithm))
-                .collect();
-            Ok(ClientAuthentication::PrivateKeyJwt { algorithm, keys: Arc::new(SigningKeys::new(keys?)?) })
+/// A registration as the SMART client takes it.
+pub(super) fn registration(registration: &Registration, scopes: &[String]) -> Result<ClientRegistration, KeyFault> {
+    let authentication = match &registration.authentication {
+        config::ClientAuthentication::Public => ClientAuthentication::Public,
+        config::ClientAuthentication::PrivateKeyJwt { algorithm, .. } => ClientAuthentication::PrivateKeyJwt {
+            algorithm: algorithm_of(*algorithm),
+            keys: Arc::new(keys(registration)?),
+        },
+        // Symmetric authentication is not spoken; who has registered so learns it at the start.
+        config::ClientAuthentication::ClientSecretBasic { .. } => {
+            return Err(KeyFault::NoSuchKey("private_key_jwt; client_secret_basic is not supported"));
         }
-        // The settings refuse it for Backend Services; who would read them otherwise learns it here.
-        config::ClientAuthentication::ClientSecretBasic { .. } | config::ClientAuthentication::Public => {
-            Err(KeyFault::NoSuchKey("ES384 or RS384"))
+    };
+    Ok(ClientRegistration { client_id: registration.client_id.clone(), authentication, scopes: scopes.to_vec() })
+}
+
+/// The keys of a registration, the signing one first; none for one that does not sign.
+pub(super) fn keys(registration: &Registration) -> Result<SigningKeys, KeyFault> {
+    let mut keys = Vec::new();
+    if let config::ClientAuthentication::PrivateKeyJwt { algorithm, signing_key, also_published_keys } =
+        &registration.authentication
+    {
+        for pem in std::iter::once(signing_key).chain(also_published_keys) {
+            keys.push(SigningKey::from_pem(pem.reveal(), algorithm_of(*algorithm))?);
         }
+    }
+    SigningKeys::new(keys)
+}
+
+const fn algorithm_of(algorithm: config::SigningAlgorithm) -> SigningAlgorithm {
+    match algorithm {
+        config::SigningAlgorithm::Es384 => SigningAlgorithm::Es384,
+        config::SigningAlgorithm::Rs384 => SigningAlgorithm::Rs384,
     }
 }

@@ -13,10 +13,13 @@ mod ehrs;
 mod error;
 mod foundation;
 mod handlers;
+mod launches;
+mod people;
 mod resealing;
 mod sealed_columns;
 mod serving;
 mod tenants;
+mod web;
 
 pub use error::AppError;
 pub use serving::{ProcessRole, Service};
@@ -36,6 +39,7 @@ use crate::{
     patient::Directory,
     practice::Practices,
     routing::ReplyReader,
+    smart::SmartClient,
     template::Catalogue,
     vault::Vault,
     workflow,
@@ -83,6 +87,8 @@ pub struct App {
     puller: Puller,
     poller: Poller,
     sealer: Sealer,
+    /// Ends the streams of live changes.
+    streams: CancellationToken,
     refusals: Arc<CoalescedRefusals>,
     router: Router,
     health: Router,
@@ -107,10 +113,24 @@ impl App {
         let sealer = Sealer::new(db.clone(), vault.clone(), instruments.clone(), export);
         let refusals = Arc::new(CoalescedRefusals::new(instruments.clone()));
 
-        let rooms = Rooms::build(settings, &running, &db, &vault, &tenants, practices)?;
+        let rooms = Rooms::build(settings, &running, &db, &vault, &tenants, Arc::clone(&practices))?;
         let resealer = Resealer::new(db.clone(), vault.clone(), instruments.clone());
         let worker = handlers::bind(Worker::new(db.clone(), instruments.clone(), running.workers), &rooms, resealer);
-        let router = rooms.router(&db, &instruments, &refusals, &running);
+        let streams = CancellationToken::new();
+        let web = web::Web {
+            db: db.clone(),
+            vault: vault.clone(),
+            instruments: instruments.clone(),
+            practices,
+            settler: rooms.settler.clone(),
+            smart: rooms.smart.clone(),
+            people: Arc::clone(&rooms.people),
+            refusals: Arc::clone(&refusals),
+            streams: streams.clone(),
+        };
+        let mut sections = web.sections(settings, &tenants)?;
+        sections.extend(rooms.sections(&db, &refusals, &running));
+        let router = http::router(sections, &instruments);
         let health = http::router(vec![health(&db, &running)], &instruments);
         Ok(Self {
             db,
@@ -121,6 +141,7 @@ impl App {
             puller: rooms.puller,
             poller: rooms.poller,
             sealer,
+            streams,
             refusals,
             router,
             health,
@@ -178,7 +199,7 @@ impl App {
 
     /// Does everything but answer over HTTP until `stop`, then finishes what is in hand.
     pub async fn run(&self, stop: CancellationToken) {
-        tokio::join!(self.work(stop.clone()), self.keep_refusals(stop));
+        tokio::join!(self.work(stop.clone()), self.keep_refusals(stop.clone()), self.end_streams(stop));
         self.seal_what_is_left().await;
     }
 
@@ -190,6 +211,12 @@ impl App {
     /// Writes refusals to the audit log until `stop`, and then those of the last minute.
     async fn keep_refusals(&self, stop: CancellationToken) {
         flush_refusals(&self.refusals, &self.db, &self.vault, stop).await;
+    }
+
+    /// Ends the streams of live changes at `stop`: open ones would keep the server from ending.
+    async fn end_streams(&self, stop: CancellationToken) {
+        stop.cancelled().await;
+        self.streams.cancel();
     }
 
     /// What the last jobs and requests wrote is sealed too.
@@ -235,6 +262,8 @@ pub(crate) struct Rooms {
     webhooks: Arc<HashMap<String, webhooks::TwilioTenant>>,
     inbox: Inbox,
     delivery: Delivery,
+    smart: SmartClient,
+    people: Arc<people::People>,
     pub(crate) puller: Puller,
     pub(crate) poller: Poller,
     pub(crate) filing: Filing,
@@ -277,13 +306,18 @@ impl Rooms {
         );
         let smart = ehrs::smart_client(instruments)?;
         let ehrs = ehrs::ehrs(settings, tenants, instruments, &smart)?;
-        let (schedule_reader, filing) = Self::ehr_side(running, db, vault, &ehrs, &practices, &directory);
+        let intake = Intake::new(db.clone(), vault.clone(), instruments.clone(), ehrs.clone(), directory.clone());
+        let people =
+            Arc::new(people::People { ehrs: ehrs.clone(), intake: intake.clone(), instruments: instruments.clone() });
+        let (schedule_reader, filing) = Self::ehr_side(running, db, vault, &ehrs, &practices, &directory, intake);
         let delivery = Delivery::new(db.clone(), vault.clone(), instruments.clone());
         Ok(Self {
             practices,
             webhooks: Arc::new(webhooks),
             inbox,
             delivery,
+            smart,
+            people,
             puller,
             poller: schedule_reader,
             filing,
@@ -300,9 +334,9 @@ impl Rooms {
         ehrs: &Ehrs,
         practices: &Arc<Practices>,
         directory: &Directory,
+        intake: Intake,
     ) -> (Poller, Filing) {
         let instruments = &running.instruments;
-        let intake = Intake::new(db.clone(), vault.clone(), instruments.clone(), ehrs.clone(), directory.clone());
         let schedule_reader = Poller::new(db.clone(), instruments.clone(), Arc::clone(practices), ehrs.clone(), intake);
         let filing = Filing::new(
             db.clone(),
@@ -316,13 +350,7 @@ impl Rooms {
         (schedule_reader, filing)
     }
 
-    fn router(
-        &self,
-        db: &Db,
-        instruments: &Instruments,
-        refusals: &Arc<CoalescedRefusals>,
-        running: &Running,
-    ) -> Router {
+    fn sections(&self, db: &Db, refusals: &Arc<CoalescedRefusals>, running: &Running) -> Vec<Section> {
         let twilio = webhooks::twilio(webhooks::TwilioWebhooks {
             practices: Arc::clone(&self.practices),
             tenants: Arc::clone(&self.webhooks),
@@ -330,6 +358,6 @@ impl Rooms {
             delivery: self.delivery.clone(),
             refusals: Arc::clone(refusals),
         });
-        http::router(vec![Section::api(twilio), health(db, running)], instruments)
+        vec![Section::api(twilio), health(db, running)]
     }
 }

@@ -98,7 +98,7 @@ impl Service {
                 }
             }
         };
-        tokio::join!(serving, working, self.app.keep_refusals(served.clone()));
+        tokio::join!(serving, working, self.app.keep_refusals(served.clone()), self.app.end_streams(stop.clone()));
         if works {
             self.app.seal_what_is_left().await;
         }

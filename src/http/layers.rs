@@ -6,12 +6,16 @@ use crate::{
     kernel::{Id, Instruments},
 };
 use axum::{
-    extract::{self, MatchedPath, State},
+    Extension,
+    extract::{self, ConnectInfo, MatchedPath, State},
     http::HeaderValue,
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use std::any::Any;
+use std::{
+    any::Any,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
 use tracing::Instrument as _;
 
 /// The header that carries a request's id back.
@@ -35,6 +39,11 @@ pub(super) async fn numbered(
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response
+}
+
+/// Where a request comes from; unknown where the server does not tell.
+pub(super) fn source_address(connection: Option<Extension<ConnectInfo<SocketAddr>>>) -> IpAddr {
+    connection.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Extension(ConnectInfo(address))| address.ip())
 }
 
 /// Logs and counts each request by method, route pattern and status: never the path itself, which may hold tokens, nor

@@ -13,11 +13,13 @@ pub mod health;
 pub mod inbox;
 mod layers;
 mod page;
+pub mod smart;
 mod static_file;
 pub mod webhooks;
 
 pub use error::{Failure, Form};
 pub use layers::RequestId;
+use layers::source_address;
 
 use axum::{
     Router,

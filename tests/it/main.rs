@@ -15,6 +15,8 @@ mod inbound;
 #[cfg(test)]
 mod installation;
 #[cfg(test)]
+mod launch;
+#[cfg(test)]
 mod postgres;
 #[cfg(test)]
 mod rooms;

@@ -74,7 +74,7 @@ impl Service {
         let key = SigningKey::generate_pem(SigningAlgorithm::Es384).unwrap();
         let ehr = start_ehr(&base, &key, &instruments).await;
         let folder = tempfile::tempdir().unwrap();
-        let settings = settings(&base, carrier.api_base().as_str(), ehr.fhir_base().as_str(), setting);
+        let settings = settings(&base, carrier.api_base().as_str(), &ehr, setting);
         let secrets = Secrets { database: database.url().to_owned(), key: key.to_string() };
         let settings = Settings::parse(&settings, folder.path(), &secrets).unwrap_or_else(|error| panic!("{error}"));
         let app = App::build(&settings, Running::with(instruments.clone())).await.unwrap();
@@ -265,7 +265,8 @@ async fn start_ehr(base: &str, key: &str, instruments: &Instruments) -> RunningE
     .unwrap()
 }
 
-fn settings(base: &str, api_base: &str, fhir_base: &str, setting: Setting) -> String {
+fn settings(base: &str, api_base: &str, ehr: &RunningEhr, setting: Setting) -> String {
+    let (fhir_base, issuer) = (ehr.fhir_base(), &ehr.endpoints().issuer);
     let answers = if setting.carrier_answers_keywords { "carrier" } else { "chartwire" };
     format!(
         r#"
@@ -310,9 +311,13 @@ confirm_stop = true
 
 [tenants.ehr]
 fhir_base = "{fhir_base}"
+id_token_issuers = ["{issuer}"]
 launch_registration = "launch"
 backend_registration = "backend"
-roles = [{{ system = "http://terminology.hl7.org/CodeSystem/practitioner-role", code = "nurse", roles = ["nurse"] }}]
+roles = [
+    {{ system = "http://terminology.hl7.org/CodeSystem/practitioner-role", code = "nurse", roles = ["nurse"] }},
+    {{ system = "https://riverside-family-medicine.example/fhir/CodeSystem/staff-role", code = "scheduler", roles = ["scheduler"] }},
+]
 
 [tenants.carrier]
 provider = "twilio"

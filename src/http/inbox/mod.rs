@@ -10,6 +10,7 @@ mod actions;
 mod clinic_time;
 mod events;
 mod layout;
+pub mod live;
 mod session_layer;
 pub mod source;
 mod thread_page;

@@ -10,7 +10,7 @@ use crate::{
         AuthToken,
         twilio::{WebhookBody, parse_inbound, parse_status, verify},
     },
-    http::Failure,
+    http::{Failure, source_address},
     kernel::Id,
     messaging::{Attempt, Delivery, Inbox, MessagingError},
     practice::{Practice, Practices},
@@ -25,7 +25,7 @@ use axum::{
 };
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
@@ -97,11 +97,6 @@ fn body_of<'a>(headers: &HeaderMap, body: &'a Bytes) -> WebhookBody<'a> {
     WebhookBody::of(headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()), body)
 }
 
-/// Where a request comes from; unknown where the server does not tell.
-fn source(connection: Option<Extension<ConnectInfo<SocketAddr>>>) -> IpAddr {
-    connection.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Extension(ConnectInfo(address))| address.ip())
-}
-
 async fn inbound(
     State(webhooks): State<TwilioWebhooks>,
     Path(tenant): Path<String>,
@@ -110,7 +105,8 @@ async fn inbound(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Failure> {
-    let request = Signed { tenant: &tenant, uri: &uri, headers: &headers, body: &body, source: source(connection) };
+    let request =
+        Signed { tenant: &tenant, uri: &uri, headers: &headers, body: &body, source: source_address(connection) };
     let Verified { practice } = webhooks.verified(&request)?;
     let Ok(text) = parse_inbound(body_of(&headers, &body)) else { return Ok(unreadable("inbound")) };
     match webhooks.inbox.accept(&practice, CARRIER, &text).await {
@@ -131,7 +127,8 @@ async fn status(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Failure> {
-    let request = Signed { tenant: &tenant, uri: &uri, headers: &headers, body: &body, source: source(connection) };
+    let request =
+        Signed { tenant: &tenant, uri: &uri, headers: &headers, body: &body, source: source_address(connection) };
     let Verified { practice } = webhooks.verified(&request)?;
     let (Ok(report), Some(attempt)) = (parse_status(body_of(&headers, &body)), attempt_of(&uri)) else {
         return Ok(unreadable("status"));

@@ -1,0 +1,92 @@
+//! What people open in a browser: the inbox and the launches into it.
+
+use super::{AppError, launches, people::People};
+use crate::{
+    access::{Drafts, LaunchStates, Sessions, StaffDirectory},
+    audit::CoalescedRefusals,
+    config::Settings,
+    db::Db,
+    http::{
+        Section,
+        inbox::{self, live::LiveInbox},
+        smart,
+    },
+    kernel::{Id, Instruments, Tenant},
+    messaging::Settler,
+    patient::Directory,
+    practice::Practices,
+    smart::SmartClient,
+    vault::Vault,
+};
+use std::{collections::HashMap, sync::Arc};
+use tokio_util::sync::CancellationToken;
+
+/// The rooms that the pages stand on.
+pub(super) struct Web {
+    pub(super) db: Db,
+    pub(super) vault: Vault,
+    pub(super) instruments: Instruments,
+    pub(super) practices: Arc<Practices>,
+    pub(super) settler: Settler,
+    pub(super) smart: SmartClient,
+    pub(super) people: Arc<People>,
+    pub(super) refusals: Arc<CoalescedRefusals>,
+    /// Ends the streams of live changes.
+    pub(super) streams: CancellationToken,
+}
+
+impl Web {
+    /// The sections for the router.
+    pub(super) fn sections(
+        &self,
+        settings: &Settings,
+        ids: &HashMap<String, Id<Tenant>>,
+    ) -> Result<Vec<Section>, AppError> {
+        let keys = launches::published_keys(settings)?;
+        let sessions = self.sessions(settings, ids);
+        let inbox = inbox::routes(inbox::Parts {
+            sessions: sessions.clone(),
+            drafts: Drafts::new(self.db.clone(), self.vault.clone(), self.instruments.clone()),
+            db: self.db.clone(),
+            source: Arc::new(LiveInbox::new(
+                self.db.clone(),
+                self.vault.clone(),
+                self.instruments.clone(),
+                Arc::clone(&self.practices),
+                launches::clinics(settings, ids)?,
+                self.settler.clone(),
+            )),
+            instruments: self.instruments.clone(),
+            stop: self.streams.clone(),
+        });
+        let launches = smart::routes(self.launches(settings, ids, sessions)?);
+        Ok(vec![Section::pages(inbox), Section::pages(launches), Section::api(smart::jwks_routes(keys))])
+    }
+
+    fn sessions(&self, settings: &Settings, ids: &HashMap<String, Id<Tenant>>) -> Sessions {
+        let idle: HashMap<Id<Tenant>, _> =
+            settings.tenants.iter().filter_map(|tenant| Some((*ids.get(&tenant.slug)?, tenant.session_idle))).collect();
+        let idle = Arc::new(move |tenant| idle.get(&tenant).copied().unwrap_or_default());
+        Sessions::new(self.db.clone(), self.vault.clone(), self.instruments.clone(), idle)
+    }
+
+    fn launches(
+        &self,
+        settings: &Settings,
+        ids: &HashMap<String, Id<Tenant>>,
+        sessions: Sessions,
+    ) -> Result<smart::Parts, AppError> {
+        Ok(smart::Parts {
+            sites: Arc::new(launches::sites(settings, ids)?),
+            smart: self.smart.clone(),
+            states: LaunchStates::new(self.db.clone(), self.vault.clone(), self.instruments.clone()),
+            staff: StaffDirectory::new(self.db.clone(), self.vault.clone(), self.instruments.clone()),
+            sessions,
+            directory: Directory::new(self.db.clone(), self.vault.clone(), self.instruments.clone()),
+            mirror: self.people.clone(),
+            intake: self.people.clone(),
+            refusals: Arc::clone(&self.refusals),
+            instruments: self.instruments.clone(),
+        })
+    }
+}

@@ -1,0 +1,169 @@
+//! What the inbox reads beside texts: readings, filings, the next visit, how a number stands.
+
+use super::{LiveInbox, failed, scope::StoredReading};
+use crate::{
+    consent::{self, Category, Standing},
+    db::{Command, DbError, Tx, sql},
+    http::inbox::source::{InboxError, Visit},
+    kernel::{Id, Patient, Phi, Tenant},
+    messaging::Message,
+    vault::{Place, Sealed},
+};
+use serde::Deserialize;
+use std::collections::HashMap;
+
+/// How a text stands in the chart.
+pub(super) struct StoredFiling {
+    pub(super) filed: bool,
+    pub(super) refused: Option<String>,
+}
+
+/// What is sealed in `appointment.labels`, as far as the inbox shows it.
+#[derive(Deserialize)]
+struct Labels {
+    provider: Option<String>,
+}
+
+impl LiveInbox {
+    /// How the newest `limit` texts of `patient` that were read, were read.
+    pub(super) async fn readings(
+        &self,
+        tenant: Id<Tenant>,
+        patient: Id<Patient>,
+        limit: u32,
+    ) -> Result<HashMap<Id<Message>, StoredReading>, InboxError> {
+        let query = sql("SELECT r.message, r.intents, r.sentiment, r.urgency, r.certain, r.reasons FROM reading r \
+             JOIN message m ON m.tenant = r.tenant AND m.id = r.message WHERE m.tenant = $1 AND m.patient IN \
+             (SELECT p.id FROM patient p WHERE p.tenant = $1 AND (p.id = $2 OR p.merged_into = $2)) \
+             ORDER BY m.id DESC LIMIT $3");
+        let rows = self.db.all(query.bind(tenant).bind(patient).bind(limit)).await.map_err(failed)?;
+        let read = rows.iter().map(|row| {
+            let reading = StoredReading {
+                intents: serde_json::from_str(&row.get::<String>("intents")?).ok(),
+                sentiment: serde_json::from_str(&row.get::<String>("sentiment")?).ok(),
+                urgency: row.get("urgency")?,
+                certain: row.get("certain")?,
+                rules: row.get("reasons")?,
+            };
+            Ok((row.get("message")?, reading))
+        });
+        read.collect::<Result<_, DbError>>().map_err(failed)
+    }
+
+    /// How the newest `limit` texts of `patient` that were filed, or tried to be, stand in the chart.
+    pub(super) async fn filings(
+        &self,
+        tenant: Id<Tenant>,
+        patient: Id<Patient>,
+        limit: u32,
+    ) -> Result<HashMap<Id<Message>, StoredFiling>, InboxError> {
+        let query = sql("SELECT f.message, f.reference, f.code FROM chart_filing f \
+             JOIN message m ON m.tenant = f.tenant AND m.id = f.message WHERE m.tenant = $1 AND m.patient IN \
+             (SELECT p.id FROM patient p WHERE p.tenant = $1 AND (p.id = $2 OR p.merged_into = $2)) \
+             ORDER BY m.id DESC LIMIT $3");
+        let rows = self.db.all(query.bind(tenant).bind(patient).bind(limit)).await.map_err(failed)?;
+        let read = rows.iter().map(|row| {
+            let filed = row.get::<Option<String>>("reference")?.is_some();
+            Ok((row.get("message")?, StoredFiling { filed, refused: row.get("code")? }))
+        });
+        read.collect::<Result<_, DbError>>().map_err(failed)
+    }
+
+    /// The next visit of `patient` that is on.
+    pub(super) async fn next_visit(
+        &self,
+        tenant: Id<Tenant>,
+        patient: Id<Patient>,
+    ) -> Result<Option<Visit>, InboxError> {
+        let query = sql("SELECT a.fhir_id, a.start_at, a.labels, \
+             (SELECT COUNT(*) FROM message m WHERE m.tenant = a.tenant AND m.patient = a.patient AND m.template_key = 'confirmed' \
+              AND m.about = 'Appointment/' || a.fhir_id AND m.state <> 'dropped' \
+              AND (m.about_version IS NULL OR m.about_version = CAST(a.start_at AS TEXT))) AS confirmations \
+             FROM appointment a WHERE a.tenant = $1 AND a.start_at > $3 AND a.status IN ('booked', 'pending', 'proposed') AND a.patient IN \
+             (SELECT p.id FROM patient p WHERE p.tenant = $1 AND (p.id = $2 OR p.merged_into = $2)) ORDER BY a.start_at LIMIT 1");
+        let now = self.instruments.now();
+        let Some(row) = self.db.optional(query.bind(tenant).bind(patient).bind(now)).await.map_err(failed)? else {
+            return Ok(None);
+        };
+        let fhir_id: String = row.get("fhir_id").map_err(failed)?;
+        let labels: Vec<u8> = row.get("labels").map_err(failed)?;
+        Ok(Some(Visit {
+            at: row.get("start_at").map_err(failed)?,
+            with: self.provider(tenant, &fhir_id, labels).await,
+            confirmed: row.get::<i64>("confirmations").map_err(failed)? > 0,
+        }))
+    }
+
+    /// Who the visit is with. The thread is worth more than a name that cannot be opened.
+    async fn provider(&self, tenant: Id<Tenant>, fhir_id: &str, labels: Vec<u8>) -> Phi<String> {
+        let place = Place::keyed("appointment", fhir_id, "labels");
+        let opened = match Sealed::from_bytes(labels) {
+            Ok(sealed) => self.vault.open(tenant, place, &sealed).await,
+            Err(error) => Err(error),
+        };
+        let labels = match opened {
+            Ok(plain) => serde_json::from_slice::<Labels>(&plain).ok(),
+            Err(error) => {
+                tracing::warn!(%error, "the names of a visit cannot be opened");
+                None
+            }
+        };
+        Phi::new(labels.and_then(|labels| labels.provider).unwrap_or_else(|| "the clinic".to_owned()))
+    }
+
+    /// The ids under which rows of `patient` may stand: its own, and those of the patients that were merged into it.
+    pub(super) async fn ids_of(
+        &self,
+        tenant: Id<Tenant>,
+        patient: Id<Patient>,
+    ) -> Result<Vec<Id<Patient>>, InboxError> {
+        let query = sql("SELECT id FROM patient WHERE tenant = $1 AND (id = $2 OR merged_into = $2) ORDER BY id");
+        let rows = self.db.all(query.bind(tenant).bind(patient)).await.map_err(failed)?;
+        rows.iter().map(|row| row.get("id")).collect::<Result<_, DbError>>().map_err(failed)
+    }
+
+    /// How `patient` on a number stands towards texts of `category`.
+    pub(super) async fn standing(
+        &self,
+        tenant: Id<Tenant>,
+        patient: Id<Patient>,
+        number_token: &[u8],
+        category: Category,
+    ) -> Result<Stands, InboxError> {
+        let ask = AskStanding { tenant, patient, number_token: number_token.to_vec(), category };
+        self.db.execute(ask).await.map_err(failed)
+    }
+}
+
+/// How a patient stands on a number.
+pub(super) struct Stands {
+    pub(super) towards: Standing,
+    /// START has come from the number, so that it is known whose it is.
+    pub(super) verified: bool,
+}
+
+/// Asks the ledger in one transaction, as the gate does.
+struct AskStanding {
+    tenant: Id<Tenant>,
+    patient: Id<Patient>,
+    number_token: Vec<u8>,
+    category: Category,
+}
+
+impl Command for AskStanding {
+    type Output = Stands;
+    type Error = DbError;
+
+    async fn run(&self, tx: &mut Tx) -> Result<Stands, DbError> {
+        let towards = consent::standing(tx, self.tenant, Some(self.patient), &self.number_token, self.category).await?;
+        let started = tx
+            .optional(
+                sql("SELECT 1 AS verified FROM consent_entry WHERE tenant = $1 AND number_token = $2 AND source = $3 LIMIT 1")
+                    .bind(self.tenant)
+                    .bind(self.number_token.clone())
+                    .bind(consent::Source::Start.code()),
+            )
+            .await?;
+        Ok(Stands { towards, verified: started.is_some() })
+    }
+}
