@@ -12,12 +12,12 @@ pub use lease::{Dead, JobCounts, LeasedJob, ReleaseDead, counts, dead_letters};
 pub use worker::{Outcome, Worker, WorkerLimits};
 
 use crate::{
-    db::{DbError, Topic, Tx, sql},
+    db::{DbError, Topic, Tx, Value, sql, sql_rows},
     kernel::{Id, Instruments, Tenant},
 };
 use jiff::Timestamp;
 use serde::Serialize;
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 /// Marks ids of jobs.
 pub enum Job {}
@@ -102,6 +102,25 @@ impl NewJob {
         self.max_attempts = attempts;
         self
     }
+
+    /// Its row, in the order of [`enqueue_all`]'s columns.
+    fn columns(self) -> Vec<Value> {
+        vec![
+            self.tenant.into(),
+            self.id.into(),
+            self.kind.into(),
+            self.lane.into(),
+            self.unique_key.into(),
+            self.waits_for.into(),
+            self.payload.into(),
+            "ready".into(),
+            self.run_at.into(),
+            0_i64.into(),
+            self.max_attempts.into(),
+            0_i64.into(),
+            self.created_at.into(),
+        ]
+    }
 }
 
 /// Enqueues `job` in the transaction of what causes it.
@@ -109,31 +128,55 @@ impl NewJob {
 /// # Errors
 /// [`DbError`] as the database refuses or is away.
 pub async fn enqueue(tx: &mut Tx, job: &NewJob) -> Result<(), DbError> {
-    tx.execute(
-        sql("INSERT INTO job (tenant, id, kind, lane, unique_key, waits_for, payload, state, run_at, attempts, max_attempts, again, created_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, 'ready', $8, 0, $9, 0, $10) \
-             ON CONFLICT (tenant, kind, unique_key) WHERE unique_key IS NOT NULL DO UPDATE SET \
-             again = CASE WHEN job.state = 'leased' THEN 1 ELSE 0 END, \
-             attempts = CASE WHEN job.state = 'dead' THEN 0 ELSE job.attempts END, \
-             run_at = CASE WHEN job.state = 'dead' OR excluded.run_at < job.run_at THEN excluded.run_at ELSE job.run_at END, \
-             state = CASE WHEN job.state = 'dead' THEN 'ready' ELSE job.state END")
-        .bind(job.tenant)
-        .bind(job.id)
-        .bind(job.kind)
-        .bind(job.lane.clone())
-        .bind(job.unique_key.clone())
-        .bind(job.waits_for.clone())
-        .bind(job.payload.clone())
-        .bind(job.run_at)
-        .bind(job.max_attempts)
-        .bind(job.created_at),
-    )
-    .await?;
+    enqueue_all(tx, &[job]).await
+}
+
+/// Enqueues `jobs` in the transaction of what causes them, with one statement.
+///
+/// # Errors
+/// [`DbError`] as the database refuses or is away.
+pub async fn enqueue_all(tx: &mut Tx, jobs: &[&NewJob]) -> Result<(), DbError> {
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    let rows = without_repetitions(jobs).into_iter().map(NewJob::columns).collect();
+    let insert = sql_rows(
+        "INSERT INTO job (tenant, id, kind, lane, unique_key, waits_for, payload, state, run_at, attempts, max_attempts, again, created_at)",
+        rows,
+        "ON CONFLICT (tenant, kind, unique_key) WHERE unique_key IS NOT NULL DO UPDATE SET \
+         again = CASE WHEN job.state = 'leased' THEN 1 ELSE 0 END, \
+         attempts = CASE WHEN job.state = 'dead' THEN 0 ELSE job.attempts END, \
+         run_at = CASE WHEN job.state = 'dead' OR excluded.run_at < job.run_at THEN excluded.run_at ELSE job.run_at END, \
+         state = CASE WHEN job.state = 'dead' THEN 'ready' ELSE job.state END",
+        tx.is_postgres(),
+    )?;
+    tx.execute(insert).await?;
     tx.publish(Topic::Jobs, "");
     Ok(())
 }
 
-/// Makes the postponed jobs of `kind` that wait for `what` due now.
+/// Of jobs that share a unique key the first, as early as any of them wants to run: one statement may touch a row once.
+fn without_repetitions(jobs: &[&NewJob]) -> Vec<NewJob> {
+    let mut kept: Vec<NewJob> = Vec::with_capacity(jobs.len());
+    let mut places = HashMap::new();
+    for job in jobs {
+        if let Some(key) = &job.unique_key {
+            let place = *places.entry((job.tenant, job.kind, key.as_str())).or_insert(kept.len());
+            if let Some(first) = kept.get_mut(place) {
+                first.run_at = first.run_at.min(job.run_at);
+                continue;
+            }
+        }
+        kept.push((*job).clone());
+    }
+    // Rows that exist are locked in one order, whoever enqueues them.
+    kept.sort_by(|a, b| (a.tenant, a.kind, &a.unique_key, a.id).cmp(&(b.tenant, b.kind, &b.unique_key, b.id)));
+    kept
+}
+
+/// Makes the postponed jobs of `kind` that wait for `what` due now. One that is running and is about to be postponed
+/// runs once more instead, so that what it waits for cannot happen unseen between its look and its postponement. The
+/// job under the unique key `except` is left alone: it is the one that makes it happen.
 ///
 /// # Errors
 /// [`DbError`] as the database refuses or is away.
@@ -142,15 +185,19 @@ pub async fn hasten(
     tenant: Id<Tenant>,
     kind: &'static str,
     what: &str,
+    except: Option<&str>,
     now: Timestamp,
 ) -> Result<(), DbError> {
     let hastened = tx
         .execute(
-            sql("UPDATE job SET run_at = $4 WHERE tenant = $1 AND kind = $2 AND waits_for = $3 AND state = 'ready' AND run_at > $4")
+            sql("UPDATE job SET run_at = CASE WHEN state = 'ready' THEN $4 ELSE run_at END, again = CASE WHEN state = 'leased' THEN 1 ELSE again END \
+                 WHERE tenant = $1 AND kind = $2 AND waits_for = $3 AND ((state = 'ready' AND run_at > $4) OR (state = 'leased' AND again = 0)) \
+                 AND (unique_key IS NULL OR unique_key <> $5)")
                 .bind(tenant)
                 .bind(kind)
                 .bind(what)
-                .bind(now),
+                .bind(now)
+                .bind(except.unwrap_or_default()),
         )
         .await?;
     if hastened > 0 {
