@@ -21,6 +21,7 @@ mod sender;
 mod settle;
 pub mod thread;
 
+pub use attempt::{changed_job, in_flight_at};
 pub use carrier_port::Attempt;
 pub use delivery::{Delivery, Told};
 pub use error::MessagingError;
@@ -31,7 +32,7 @@ pub use outbound::{Author, Content, NewQuestion, NewText, Outbox, PreparedText, 
 pub use pull::Puller;
 pub use question::{FindOpenQuestion, Offered, OpenQuestion, answer, close_of_workflow};
 pub use sender::{Relevance, Sender, guard_terms};
-pub use settle::{PersonSettles, Settler};
+pub use settle::{PERSON_DECIDES, PersonSettles, Settler};
 
 use crate::kernel::Id;
 use serde::{Deserialize, Serialize};

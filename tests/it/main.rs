@@ -15,10 +15,18 @@ mod inbound;
 #[cfg(test)]
 mod installation;
 #[cfg(test)]
+mod outbound;
+#[cfg(test)]
 mod postgres;
 #[cfg(test)]
+mod races;
+#[cfg(test)]
 mod rooms;
+#[cfg(test)]
+mod schema;
 #[cfg(test)]
 mod service;
 #[cfg(test)]
 mod serving;
+#[cfg(test)]
+mod unknown;
