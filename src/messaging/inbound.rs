@@ -145,9 +145,8 @@ impl BatchCommand for CommitInbound {
                 command.journal.received(tx, command.id, command.body.key_id()).await?;
             }
         }
-        let accepted = |command: &&Self| match kept.contains(&command.id) {
-            true => Accepted::New(command.id),
-            false => Accepted::Duplicate,
+        let accepted = |command: &&Self| {
+            if kept.contains(&command.id) { Accepted::New(command.id) } else { Accepted::Duplicate }
         };
         Ok(commands.iter().map(accepted).collect())
     }

@@ -50,9 +50,9 @@ pub(super) struct Arrival<'a> {
 /// Notes that inbound texts wait to be read, and locks their lines until the end of the transaction: each once, and in
 /// one order, so that two such transactions do not wait for each other.
 pub(super) async fn note_received(tx: &mut Tx, arrivals: &[Arrival<'_>]) -> Result<(), DbError> {
-    let mut lines: BTreeMap<(Id<Tenant>, &[u8]), (i64, Timestamp)> = BTreeMap::new();
+    let mut lines = BTreeMap::new();
     for arrival in arrivals {
-        let (count, last) = lines.entry((arrival.tenant, arrival.number)).or_insert((0, arrival.at));
+        let (count, last) = lines.entry((arrival.tenant, arrival.number)).or_insert((0_i64, arrival.at));
         *count += 1;
         *last = arrival.at.max(*last);
     }

@@ -57,7 +57,9 @@ fn inbound(carrier_id: usize, from: usize) -> CarrierInbound {
 
 /// The ids of the audit rows of this action and purpose, in the order in which they were written.
 async fn audited(service: &Service, action: &str, purpose: &str) -> Vec<Id<AuditRow>> {
-    let query = sql("SELECT id FROM audit_row WHERE tenant = $1 AND action = $2 AND purpose = $3 AND detail NOT LIKE '%stop-confirmation%' ORDER BY id");
+    let query = sql(
+        "SELECT id FROM audit_row WHERE tenant = $1 AND action = $2 AND purpose = $3 AND detail NOT LIKE '%stop-confirmation%' ORDER BY id",
+    );
     let rows = service.app.db().all(query.bind(service.tenant).bind(action).bind(purpose)).await.unwrap();
     rows.iter().map(|row| row.get("id").unwrap()).collect()
 }

@@ -66,6 +66,7 @@ pub(crate) struct Service {
     pub(crate) base: String,
     pub(crate) tenant: Id<Tenant>,
     setting: Setting,
+    settings: Settings,
     server: tokio::task::JoinHandle<()>,
     _folder: tempfile::TempDir,
 }
@@ -92,7 +93,12 @@ impl Service {
         let tenant = app.tenant(SLUG).unwrap();
         let router = app.router().into_make_service_with_connect_info::<SocketAddr>();
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { app, carrier, ehr, clock, instruments, base, tenant, setting, server, _folder: folder }
+        Self { app, carrier, ehr, clock, instruments, base, tenant, setting, settings, server, _folder: folder }
+    }
+
+    /// Another node of the same installation, with connections of its own, in the runtime that asks for it.
+    pub(crate) async fn another_node(&self) -> App {
+        App::build(&self.settings, Running::with(self.instruments.clone())).await.unwrap()
     }
 
     /// Puts another carrier in this one's place, on `port` or on a free one. Who knows only the old port is refused.
