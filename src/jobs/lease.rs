@@ -175,9 +175,11 @@ impl BatchCommand for Finish {
     }
 }
 
-/// Puts a job back, or among the dead letters.
+/// Puts a job back, or among the dead letters. One that was asked for again while it ran is not postponed and does not
+/// die: what was asked for may be what it missed.
 pub(super) struct GiveBack {
     pub(super) job: LeasedJob,
+    pub(super) now: Timestamp,
     pub(super) run_at: Timestamp,
     pub(super) dead: bool,
     pub(super) counts: bool,
@@ -188,19 +190,26 @@ impl Command for GiveBack {
     type Output = ();
     type Error = DbError;
     async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
-        tx.execute(
-            sql("UPDATE job SET state = $1, run_at = $2, last_error = $3, attempts = attempts - $4, again = 0, lease_token = NULL, lease_until = NULL \
-                 WHERE tenant = $5 AND id = $6 AND lease_token = $7 AND state = 'leased'")
+        // A failure keeps its pause, or asking again would be trying without end.
+        let waits_though_asked_for = self.counts && !self.dead;
+        let back = tx.optional(
+            sql("UPDATE job SET state = CASE WHEN again = 1 THEN 'ready' ELSE $1 END, run_at = CASE WHEN again = 1 THEN $8 ELSE $2 END, \
+                 attempts = CASE WHEN again = 1 AND $9 = 1 THEN 0 ELSE attempts - $4 END, \
+                 last_error = $3, again = 0, lease_token = NULL, lease_until = NULL \
+                 WHERE tenant = $5 AND id = $6 AND lease_token = $7 AND state = 'leased' RETURNING run_at")
             .bind(if self.dead { "dead" } else { "ready" })
             .bind(self.run_at)
             .bind(self.code)
             .bind(i64::from(!self.counts))
             .bind(self.job.tenant)
             .bind(self.job.id)
-            .bind(self.job.token),
+            .bind(self.job.token)
+            .bind(if waits_though_asked_for { self.run_at } else { self.now })
+            .bind(self.dead),
         )
         .await?;
-        if self.dead {
+        let due = back.map(|row| row.get::<Timestamp>("run_at")).transpose()?.is_some_and(|at| at <= self.now);
+        if self.dead || due {
             tx.publish(Topic::Jobs, "");
         }
         Ok(())

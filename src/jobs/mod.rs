@@ -6,18 +6,20 @@
 //! which they were enqueued; a job that keeps failing becomes a dead letter that an operator can see and release.
 
 mod lease;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use lease::{Dead, JobCounts, LeasedJob, ReleaseDead, counts, dead_letters};
 pub use worker::{Outcome, Worker, WorkerLimits};
 
 use crate::{
-    db::{DbError, Topic, Tx, sql},
+    db::{DbError, Topic, Tx, Value, sql, sql_rows},
     kernel::{Id, Instruments, Tenant},
 };
 use jiff::Timestamp;
 use serde::Serialize;
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 /// Marks ids of jobs.
 pub enum Job {}
@@ -102,6 +104,25 @@ impl NewJob {
         self.max_attempts = attempts;
         self
     }
+
+    /// Its row, in the order of [`enqueue_all`]'s columns.
+    fn columns(self) -> Vec<Value> {
+        vec![
+            self.tenant.into(),
+            self.id.into(),
+            self.kind.into(),
+            self.lane.into(),
+            self.unique_key.into(),
+            self.waits_for.into(),
+            self.payload.into(),
+            "ready".into(),
+            self.run_at.into(),
+            0_i64.into(),
+            self.max_attempts.into(),
+            0_i64.into(),
+            self.created_at.into(),
+        ]
+    }
 }
 
 /// Enqueues `job` in the transaction of what causes it.
@@ -109,31 +130,55 @@ impl NewJob {
 /// # Errors
 /// [`DbError`] as the database refuses or is away.
 pub async fn enqueue(tx: &mut Tx, job: &NewJob) -> Result<(), DbError> {
-    tx.execute(
-        sql("INSERT INTO job (tenant, id, kind, lane, unique_key, waits_for, payload, state, run_at, attempts, max_attempts, again, created_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, 'ready', $8, 0, $9, 0, $10) \
-             ON CONFLICT (tenant, kind, unique_key) WHERE unique_key IS NOT NULL DO UPDATE SET \
-             again = CASE WHEN job.state = 'leased' THEN 1 ELSE 0 END, \
-             attempts = CASE WHEN job.state = 'dead' THEN 0 ELSE job.attempts END, \
-             run_at = CASE WHEN job.state = 'dead' OR excluded.run_at < job.run_at THEN excluded.run_at ELSE job.run_at END, \
-             state = CASE WHEN job.state = 'dead' THEN 'ready' ELSE job.state END")
-        .bind(job.tenant)
-        .bind(job.id)
-        .bind(job.kind)
-        .bind(job.lane.clone())
-        .bind(job.unique_key.clone())
-        .bind(job.waits_for.clone())
-        .bind(job.payload.clone())
-        .bind(job.run_at)
-        .bind(job.max_attempts)
-        .bind(job.created_at),
-    )
-    .await?;
+    enqueue_all(tx, &[job]).await
+}
+
+/// Enqueues `jobs` in the transaction of what causes them, with one statement.
+///
+/// # Errors
+/// [`DbError`] as the database refuses or is away.
+pub async fn enqueue_all(tx: &mut Tx, jobs: &[&NewJob]) -> Result<(), DbError> {
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    let rows = without_repetitions(jobs).into_iter().map(NewJob::columns).collect();
+    let insert = sql_rows(
+        "INSERT INTO job (tenant, id, kind, lane, unique_key, waits_for, payload, state, run_at, attempts, max_attempts, again, created_at)",
+        rows,
+        "ON CONFLICT (tenant, kind, unique_key) WHERE unique_key IS NOT NULL DO UPDATE SET \
+         again = CASE WHEN job.state = 'leased' THEN 1 ELSE 0 END, \
+         attempts = CASE WHEN job.state = 'dead' THEN 0 ELSE job.attempts END, \
+         run_at = CASE WHEN job.state = 'dead' OR excluded.run_at < job.run_at THEN excluded.run_at ELSE job.run_at END, \
+         state = CASE WHEN job.state = 'dead' THEN 'ready' ELSE job.state END",
+        tx.is_postgres(),
+    )?;
+    tx.execute(insert).await?;
     tx.publish(Topic::Jobs, "");
     Ok(())
 }
 
-/// Makes the postponed jobs of `kind` that wait for `what` due now.
+/// Of jobs that share a unique key the first, as early as any of them wants to run: one statement may touch a row once.
+fn without_repetitions(jobs: &[&NewJob]) -> Vec<NewJob> {
+    let mut kept: Vec<NewJob> = Vec::with_capacity(jobs.len());
+    let mut places = HashMap::new();
+    for job in jobs {
+        if let Some(key) = &job.unique_key {
+            let place = *places.entry((job.tenant, job.kind, key.as_str())).or_insert(kept.len());
+            if let Some(first) = kept.get_mut(place) {
+                first.run_at = first.run_at.min(job.run_at);
+                continue;
+            }
+        }
+        kept.push((*job).clone());
+    }
+    // Rows that exist are locked in one order, whoever enqueues them.
+    kept.sort_by(|a, b| (a.tenant, a.kind, &a.unique_key, a.id).cmp(&(b.tenant, b.kind, &b.unique_key, b.id)));
+    kept
+}
+
+/// Makes the postponed jobs of `kind` that wait for `what` due now. One that is running and is about to be postponed
+/// runs once more instead, so that what it waits for cannot happen unseen between its look and its postponement. The
+/// job under the unique key `except` is left alone: it is the one that makes it happen.
 ///
 /// # Errors
 /// [`DbError`] as the database refuses or is away.
@@ -142,15 +187,19 @@ pub async fn hasten(
     tenant: Id<Tenant>,
     kind: &'static str,
     what: &str,
+    except: Option<&str>,
     now: Timestamp,
 ) -> Result<(), DbError> {
     let hastened = tx
         .execute(
-            sql("UPDATE job SET run_at = $4 WHERE tenant = $1 AND kind = $2 AND waits_for = $3 AND state = 'ready' AND run_at > $4")
+            sql("UPDATE job SET run_at = CASE WHEN state = 'ready' THEN $4 ELSE run_at END, again = CASE WHEN state = 'leased' THEN 1 ELSE again END \
+                 WHERE tenant = $1 AND kind = $2 AND waits_for = $3 AND ((state = 'ready' AND run_at > $4) OR (state = 'leased' AND again = 0)) \
+                 AND (unique_key IS NULL OR unique_key <> $5)")
                 .bind(tenant)
                 .bind(kind)
                 .bind(what)
-                .bind(now),
+                .bind(now)
+                .bind(except.unwrap_or_default()),
         )
         .await?;
     if hastened > 0 {
@@ -231,173 +280,5 @@ impl From<DbError> for JobError {
             DbError::Unavailable { .. } => Self::retry("database-unavailable"),
             _ => Self::retry("database-refused"),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        db::{Command, Db},
-        kernel::{ManualClock, SeededEntropy, clock::from_millis},
-    };
-    use jiff::SignedDuration;
-    use std::sync::{Arc, Mutex};
-
-    struct Enqueue(NewJob);
-    impl Command for Enqueue {
-        type Output = ();
-        type Error = DbError;
-        async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
-            enqueue(tx, &self.0).await
-        }
-    }
-
-    struct Bench {
-        db: Db,
-        clock: Arc<ManualClock>,
-        instruments: Instruments,
-        _folder: tempfile::TempDir,
-    }
-
-    const TENANT: Id<Tenant> = Id::from_bytes([1; 16]);
-
-    impl Bench {
-        async fn new() -> Self {
-            let folder = tempfile::tempdir().unwrap();
-            let db = Db::open(&format!("sqlite:{}", folder.path().join("jobs.db").display())).await.unwrap();
-            let clock = Arc::new(ManualClock::at(from_millis(1_000_000)));
-            let instruments = Instruments::new(clock.clone(), Arc::new(SeededEntropy::new(3)));
-            Self { db, clock, instruments, _folder: folder }
-        }
-
-        fn job(&self, payload: &str) -> NewJob {
-            NewJob::new(&self.instruments, TENANT, "Test", &payload).unwrap()
-        }
-
-        async fn enqueue(&self, job: NewJob) {
-            self.db.execute(Enqueue(job)).await.unwrap();
-        }
-
-        fn worker(&self) -> Worker {
-            Worker::new(self.db.clone(), self.instruments.clone(), WorkerLimits::default())
-        }
-
-        /// A worker whose handler notes what it got and answers with `outcome`.
-        fn noting(&self, outcome: fn(&LeasedJob) -> Outcome) -> (Worker, Arc<Mutex<Vec<String>>>) {
-            let notes = Arc::new(Mutex::new(Vec::new()));
-            let taken = Arc::clone(&notes);
-            let worker = self.worker().bind("Test", move |job| {
-                taken.lock().unwrap().push(job.payload::<String>().unwrap());
-                async move { outcome(&job) }
-            });
-            (worker, notes)
-        }
-    }
-
-    #[tokio::test]
-    async fn a_lane_keeps_its_order_even_past_a_failure() {
-        let bench = Bench::new().await;
-        for payload in ["first", "second", "third"] {
-            bench.enqueue(bench.job(payload).in_lane("conversation")).await;
-        }
-        let (worker, notes) = bench.noting(|job| {
-            let failing = job.attempt == 1 && job.payload::<String>()? == "first";
-            if failing { Err(JobError::retry("not-yet")) } else { Ok(()) }
-        });
-        worker.run_due().await.unwrap();
-        assert_eq!(*notes.lock().unwrap(), ["first"], "the rest of the lane waits");
-        bench.clock.advance(SignedDuration::from_secs(60));
-        worker.run_due().await.unwrap();
-        assert_eq!(*notes.lock().unwrap(), ["first", "first", "second", "third"]);
-        assert_eq!(counts(&bench.db).await.unwrap(), JobCounts::default());
-    }
-
-    #[tokio::test]
-    async fn a_job_that_keeps_failing_is_a_dead_letter_until_it_is_released() {
-        let bench = Bench::new().await;
-        bench.enqueue(bench.job("poison").attempts(2)).await;
-        let (worker, notes) = bench.noting(|_| Err(JobError::retry("broken")));
-        for _ in 0..4 {
-            worker.run_due().await.unwrap();
-            bench.clock.advance(SignedDuration::from_hours(1));
-        }
-        assert_eq!(notes.lock().unwrap().len(), 2);
-        let dead = dead_letters(&bench.db).await.unwrap();
-        assert_eq!((dead.len(), dead[0].last_error.as_deref()), (1, Some("broken")));
-        let release = ReleaseDead { tenant: TENANT, id: dead[0].id, run_at: bench.instruments.now() };
-        assert!(bench.db.execute(release).await.unwrap());
-        bench.noting(|_| Ok(())).0.run_due().await.unwrap();
-        assert_eq!(counts(&bench.db).await.unwrap(), JobCounts::default());
-    }
-
-    #[tokio::test]
-    async fn a_unique_job_waits_once_and_runs_again_when_asked_for_while_running() {
-        let bench = Bench::new().await;
-        for _ in 0..3 {
-            bench.enqueue(bench.job("sweep").unique("sweep")).await;
-        }
-        let runs = Arc::new(Mutex::new(0));
-        let (db, again, seen) = (bench.db.clone(), bench.job("sweep").unique("sweep"), Arc::clone(&runs));
-        let worker = bench.worker().bind("Test", move |_| {
-            let (db, again, seen) = (db.clone(), again.clone(), Arc::clone(&seen));
-            async move {
-                let run = {
-                    let mut seen = seen.lock().unwrap();
-                    *seen += 1;
-                    *seen
-                };
-                if run == 1 {
-                    db.execute(Enqueue(again)).await?;
-                }
-                Ok(())
-            }
-        });
-        worker.run_due().await.unwrap();
-        assert_eq!(*runs.lock().unwrap(), 2);
-    }
-
-    #[tokio::test]
-    async fn who_lost_the_lease_cannot_finish() {
-        struct FinishWithEffect(LeasedJob);
-        impl Command for FinishWithEffect {
-            type Output = ();
-            type Error = DbError;
-            async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
-                self.0.finish_in(tx).await
-            }
-        }
-        let bench = Bench::new().await;
-        bench.enqueue(bench.job("long")).await;
-        let claim = |token| lease::Claim {
-            token: [token; 16],
-            now: bench.instruments.now(),
-            lease: Duration::from_mins(1),
-            limit: 1,
-        };
-        let slow = bench.db.execute(claim(1)).await.unwrap().remove(0);
-        assert!(bench.db.execute(claim(2)).await.unwrap().is_empty(), "it is held");
-        bench.clock.advance(SignedDuration::from_secs(61));
-        let next = bench.db.execute(claim(3)).await.unwrap().remove(0);
-        assert_eq!(bench.db.execute(FinishWithEffect(slow)).await, Err(DbError::NotFound));
-        assert_eq!(bench.db.execute(FinishWithEffect(next)).await, Ok(()));
-    }
-
-    #[tokio::test]
-    async fn a_panic_and_a_postponement_lose_nothing() {
-        let bench = Bench::new().await;
-        bench.enqueue(bench.job("careful").attempts(3)).await;
-        let panicking = bench.worker().bind("Test", |_| async { panic!("handler") });
-        panicking.run_due().await.unwrap();
-        bench.clock.advance(SignedDuration::from_mins(1));
-        let (postponing, _) = bench
-            .noting(|_| Err(JobError::Postpone { code: "quiet-hours", until: from_millis(1_000_000 + 3_600_000) }));
-        postponing.run_due().await.unwrap();
-        bench.clock.advance(SignedDuration::from_hours(1));
-        let (worker, notes) =
-            bench.noting(|job| if job.attempt == 2 { Ok(()) } else { Err(JobError::dead("counted")) });
-        worker.run_due().await.unwrap();
-        assert_eq!(notes.lock().unwrap().len(), 1);
-        assert_eq!(counts(&bench.db).await.unwrap(), JobCounts::default());
     }
 }

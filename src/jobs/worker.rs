@@ -179,7 +179,7 @@ impl Worker {
         };
         tracing::info!(job = %job.id, kind = %job.kind, attempt = job.attempt, code, dead, "job not done");
         metrics::counter!("chartwire_job_failures_total", "kind" => job.kind.clone(), "code" => code).increment(1);
-        self.db.execute(GiveBack { job, run_at, dead, counts, code }).await
+        self.db.execute(GiveBack { job, now, run_at, dead, counts, code }).await
     }
 
     /// Doubles from one second up to the longest pause, with a random part of up to half, so that jobs which failed

@@ -91,6 +91,7 @@ pub(super) enum Committed {
 pub(super) struct CommitAttempt {
     pub(super) tenant: Id<Tenant>,
     pub(super) message: Id<Message>,
+    pub(super) number_token: Vec<u8>,
     pub(super) attempt: Id<Attempt>,
     pub(super) question: Id<Question>,
     pub(super) practice: Arc<Practice>,
@@ -112,11 +113,12 @@ impl Command for CommitAttempt {
     type Error = DbError;
 
     async fn run(&self, tx: &mut Tx) -> Result<Committed, DbError> {
+        // The lock first: what is read before it may be outdated when it is given.
+        let line = line::lock(tx, self.tenant, &self.number_token).await?;
         let text = match self.load(tx).await? {
             Some(text) if text.state == state::QUEUED => text,
             _ => return Ok(Committed::NotQueued),
         };
-        let line = line::lock(tx, self.tenant, &text.number_token).await?;
         let facts = self.facts(tx, &text, &line).await?;
         let decision = gate::decide(text.class, &facts);
         match decision {
@@ -249,7 +251,7 @@ impl CommitAttempt {
         .await?;
         enqueue(tx, &self.changed).await?;
         self.journal.dropped(tx, text, why).await?;
-        line::wake(tx, self.tenant, &text.number_token, self.now).await?;
+        line::wake(tx, self.tenant, &text.number_token, Some(self.message), self.now).await?;
         outbound::publish(tx, self.tenant, text.patient);
         Ok(())
     }
@@ -302,11 +304,38 @@ impl CommitAttempt {
 
 /// The job that tells the rooms above that a text has changed. In the lane of its number, so that they see the texts of
 /// one conversation in order.
-pub(super) fn changed_job(
+///
+/// # Errors
+/// [`JobError`](crate::jobs::JobError) when the payload cannot be written.
+pub fn changed_job(
     instruments: &crate::kernel::Instruments,
     tenant: Id<Tenant>,
     message: Id<Message>,
+    number_token: &[u8],
 ) -> Result<NewJob, crate::jobs::JobError> {
     NewJob::new(instruments, tenant, TEXT_CHANGED, &super::AboutText { message })
-        .map(|job| job.unique(message.to_string()))
+        .map(|job| job.unique(message.to_string()).in_lane(line::chart_lane(number_token)))
+}
+
+/// The attempts to this number that were on their way to the carrier at `instant`: committed, and not settled yet.
+///
+/// # Errors
+/// [`DbError`] as the database refuses or is away.
+pub async fn in_flight_at(
+    tx: &mut Tx,
+    tenant: Id<Tenant>,
+    number_token: &[u8],
+    instant: Timestamp,
+) -> Result<Vec<Id<Attempt>>, DbError> {
+    let rows = tx
+        .all(
+            sql("SELECT a.id FROM message m JOIN attempt a ON a.tenant = m.tenant AND a.message = m.id \
+                 WHERE m.tenant = $1 AND m.number_token = $2 AND m.direction = 'out' AND a.committed_at <= $3 \
+                 AND (a.settled_at IS NULL OR a.settled_at > $3) ORDER BY a.id DESC LIMIT 10")
+            .bind(tenant)
+            .bind(number_token)
+            .bind(instant),
+        )
+        .await?;
+    rows.iter().map(|row| row.get("id")).collect()
 }

@@ -5,7 +5,7 @@ use super::{
     attempt::changed_job,
     carrier_port::{DeliveryStatus, FailureClass, SendOutcome, StatusReport},
     journal::Journal,
-    line, outbound,
+    outbound,
     settle::{AttemptRow, SettleAttempt, settle_job},
     state,
 };
@@ -77,16 +77,18 @@ impl Delivery {
         attempt: Id<Attempt>,
         report: &StatusReport,
     ) -> Result<Told, MessagingError> {
-        // The attempt that is settled first, in its own words; the state of the text follows in the same way for both.
-        let Some(message) = self.message_of(tenant, attempt).await? else { return Ok(Told::NotOurs) };
-        let changed = changed_job(&self.instruments, tenant, message).map_err(|_| MessagingError::Stored)?;
+        let Some((message, number_token)) = self.message_of(tenant, attempt).await? else { return Ok(Told::NotOurs) };
+        let changed =
+            changed_job(&self.instruments, tenant, message, &number_token).map_err(|_| MessagingError::Stored)?;
         let journal = Journal::of(&self.vault, &self.instruments, tenant).await?;
         let settle = SettleAttempt {
             tenant,
             attempt,
+            // Whatever is told of a text, the carrier has it; how far it is follows in its own step, with all that
+            // hangs on it.
             outcome: SendOutcome::Accepted {
                 carrier_id: report.carrier_id.clone(),
-                status: report.status.clone(),
+                status: DeliveryStatus::Accepted,
                 segments: None,
             },
             carrier,
@@ -108,9 +110,14 @@ impl Delivery {
         Ok(self.db.execute(note).await?)
     }
 
-    async fn message_of(&self, tenant: Id<Tenant>, attempt: Id<Attempt>) -> Result<Option<Id<Message>>, DbError> {
-        let query = sql("SELECT message FROM attempt WHERE tenant = $1 AND id = $2");
-        self.db.optional(query.bind(tenant).bind(attempt)).await?.map(|row| row.get("message")).transpose()
+    async fn message_of(
+        &self,
+        tenant: Id<Tenant>,
+        attempt: Id<Attempt>,
+    ) -> Result<Option<(Id<Message>, Vec<u8>)>, DbError> {
+        let query = sql("SELECT message, number_token FROM attempt WHERE tenant = $1 AND id = $2");
+        let row = self.db.optional(query.bind(tenant).bind(attempt)).await?;
+        row.map(|row| Ok((row.get("message")?, row.get("number_token")?))).transpose()
     }
 }
 
@@ -130,39 +137,15 @@ impl Command for NoteStatus {
     type Error = DbError;
 
     async fn run(&self, tx: &mut Tx) -> Result<Told, DbError> {
-        self.settle.run(tx).await?;
-        let Some(attempt) = AttemptRow::by_id(tx, self.tenant, self.attempt).await? else { return Ok(Told::NotOurs) };
-        let code = self.report.error_code.clone();
-        let reason = self.report.class.map(FailureClass::as_str);
-        let fresh = tx
-            .execute(
-                sql("INSERT INTO delivery_event (tenant, message, status, attempt, code, told_at, times) VALUES ($1, $2, $3, $4, $5, $6, 1) \
-                     ON CONFLICT (tenant, message, status) DO NOTHING")
-                    .bind(self.tenant)
-                    .bind(self.message)
-                    .bind(self.report.status.as_str())
-                    .bind(self.attempt)
-                    .bind(code.clone())
-                    .bind(self.now),
-            )
-            .await?;
-        if fresh == 0 {
-            tx.execute(
-                sql("UPDATE delivery_event SET times = times + 1 WHERE tenant = $1 AND message = $2 AND status = $3")
-                    .bind(self.tenant)
-                    .bind(self.message)
-                    .bind(self.report.status.as_str()),
-            )
-            .await?;
-            return Ok(Told::Known);
-        }
+        let settled = self.settle.run(tx).await?;
+        let Some(attempt) = AttemptRow::locked(tx, self.tenant, self.attempt).await? else { return Ok(Told::NotOurs) };
         let to = state_of(&self.report.status);
-        if rank(to) <= rank(&attempt.message_state) {
-            return Ok(Told::Known);
+        let fresh = self.keep(tx).await?;
+        if !fresh || rank(to) <= rank(&attempt.message_state) || self.is_overtaken(&attempt) {
+            return Ok(if settled { Told::Changed } else { Told::Known });
         }
-        self.advance(tx, to, reason).await?;
+        self.advance(tx, &attempt, to).await?;
         if self.report.class == Some(FailureClass::OptedOut) {
-            line::lock(tx, self.tenant, &attempt.number_token).await?;
             consent::suppress(tx, self.tenant, &attempt.number_token, Source::Carrier, self.now).await?;
             consent::mark_confirmed(tx, self.tenant, &attempt.number_token, self.now).await?;
         }
@@ -174,15 +157,41 @@ impl Command for NoteStatus {
 }
 
 impl NoteStatus {
-    async fn advance(&self, tx: &mut Tx, to: &str, reason: Option<&str>) -> Result<(), DbError> {
-        let delivered = (to == state::DELIVERED).then_some(self.now);
-        tx.execute(
-            sql("UPDATE message SET state = $3, state_reason = $4, delivered_at = COALESCE(delivered_at, $5) WHERE tenant = $1 AND id = $2")
+    /// Keeps the report as it came. Answers whether it is the first of its kind about the text.
+    async fn keep(&self, tx: &mut Tx) -> Result<bool, DbError> {
+        let kept = tx
+            .one(
+                sql("INSERT INTO delivery_event (tenant, message, status, attempt, code, told_at, times) VALUES ($1, $2, $3, $4, $5, $6, 1) \
+                     ON CONFLICT (tenant, message, status) DO UPDATE SET times = delivery_event.times + 1 RETURNING times")
                 .bind(self.tenant)
                 .bind(self.message)
-                .bind(to)
-                .bind(reason)
-                .bind(delivered),
+                .bind(self.report.status.as_str())
+                .bind(self.attempt)
+                .bind(self.report.error_code.clone())
+                .bind(self.now),
+            )
+            .await?;
+        Ok(kept.get::<i64>("times")? == 1)
+    }
+
+    /// Whether the report is bad news of an attempt that has ended without the text leaving: another attempt may be
+    /// under way, and decides.
+    fn is_overtaken(&self, attempt: &AttemptRow) -> bool {
+        attempt.state != "accepted" && attempt.state != "person-sent" && self.report.status.is_failure()
+    }
+
+    async fn advance(&self, tx: &mut Tx, attempt: &AttemptRow, to: &str) -> Result<(), DbError> {
+        let delivered = (to == state::DELIVERED).then_some(self.now);
+        tx.execute(
+            sql("UPDATE message SET state = $3, state_reason = $4, delivered_at = COALESCE(delivered_at, $5), \
+                 carrier_id = COALESCE(carrier_id, $6), sent_at = COALESCE(sent_at, $7) WHERE tenant = $1 AND id = $2")
+            .bind(self.tenant)
+            .bind(self.message)
+            .bind(to)
+            .bind(self.report.class.map(FailureClass::as_str))
+            .bind(delivered)
+            .bind(self.report.carrier_id.clone())
+            .bind(attempt.committed_at),
         )
         .await
         .map(|_| ())

@@ -1,21 +1,23 @@
 //! The one ingest for inbound texts, whether a webhook brought them or the carrier's list (laws 1 and 2).
 
 use super::{
-    AboutText, Class, Conversation, Message, MessagingError, TEXT_RECEIVED,
+    AboutText, Author, Class, Conversation, Message, MessagingError, TEXT_RECEIVED,
     carrier_port::{CarrierAddress, CarrierInbound},
     journal::Journal,
-    line, outbound, state,
+    line::{self, Arrival},
+    outbound, state,
     thread::TextRecord,
 };
 use crate::{
     consent::Category,
-    db::{BatchCommand, Command, Db, DbError, Tx, sql},
-    jobs::{NewJob, enqueue},
+    db::{BatchCommand, Command, Db, DbError, Tx, Value, sql, sql_rows},
+    jobs::{NewJob, enqueue_all},
     kernel::{Id, Instruments, Language, Patient, Tenant},
     practice::Practice,
     vault::{Place, RetentionClass, Sealed, Vault},
 };
 use jiff::Timestamp;
+use std::collections::{BTreeMap, HashSet};
 
 /// What became of an inbound text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +58,9 @@ impl Inbox {
         if practice.own_number(&text.to).is_none() {
             return Err(MessagingError::NotOurNumber);
         }
-        let received_at = self.instruments.now();
+        let now = self.instruments.now();
+        // One that is pulled from the carrier's list arrived there earlier, and answers what was asked by then.
+        let received_at = text.received_at.map_or(now, |at| at.min(now));
         let id = self.instruments.new_id::<Message>();
         let number = match &text.from {
             CarrierAddress::Number(number) => number.as_e164(),
@@ -70,13 +74,13 @@ impl Inbox {
             text.media.iter().map(|media| (media.url.as_str(), media.content_type.as_deref())).collect();
         let parameters =
             if media.is_empty() { None } else { Some(seal("parameters", &serde_json::to_vec(&media)?).await?) };
+        let number_token = self.vault.index_token(tenant, "phone", number).await?.bytes.to_vec();
         let command = CommitInbound {
             id,
             tenant,
             carrier,
             carrier_id: text.carrier_id.clone(),
             our_number: text.to.as_e164().to_owned(),
-            number_token: self.vault.index_token(tenant, "phone", number).await?.bytes.to_vec(),
             number: seal("number", number.as_bytes()).await?,
             content_hash: self.vault.content_hash(tenant, text.body.as_str().as_bytes()).await?,
             body,
@@ -85,8 +89,11 @@ impl Inbox {
             keyword: text.opt_out_type.map(|keyword| format!("{keyword:?}").to_lowercase()),
             received_at,
             sealed_at: self.instruments.now(),
+            created_at: now,
             job: NewJob::new(&self.instruments, tenant, TEXT_RECEIVED, &AboutText { message: id })
-                .map_err(|_| MessagingError::Stored)?,
+                .map_err(|_| MessagingError::Stored)?
+                .in_lane(line::reading_lane(&number_token)),
+            number_token,
             journal: Journal::of(&self.vault, &self.instruments, tenant).await?,
         };
         Ok(self.db.execute_grouped(command).await?)
@@ -109,6 +116,7 @@ struct CommitInbound {
     keyword: Option<String>,
     received_at: Timestamp,
     sealed_at: Timestamp,
+    created_at: Timestamp,
     job: NewJob,
     journal: Journal,
 }
@@ -118,55 +126,95 @@ impl Command for CommitInbound {
     type Error = DbError;
 
     async fn run(&self, tx: &mut Tx) -> Result<Accepted, DbError> {
-        let fresh = tx
-            .execute(
-                sql("INSERT INTO message_dedupe (tenant, carrier, carrier_id, message) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING")
-                    .bind(self.tenant)
-                    .bind(self.carrier)
-                    .bind(self.carrier_id.clone())
-                    .bind(self.id),
-            )
-            .await?;
-        if fresh == 0 {
-            return Ok(Accepted::Duplicate);
-        }
-        line::note_received(tx, self.tenant, &self.number_token, self.received_at).await?;
-        tx.execute(
-            sql("INSERT INTO message (tenant, id, direction, our_number, number_token, number, class, category, language, parameters, body, \
-                 content_hash, media_count, author, quiet_overridden, state, state_reason, carrier, carrier_id, received_at, sealed_at, created_at) \
-                 VALUES ($1, $2, 'in', $3, $4, $5, $6, $7, 'en', $8, $9, $10, $11, 'patient', 0, $12, $13, $14, $15, $16, $17, $16)")
-            .bind(self.tenant)
-            .bind(self.id)
-            .bind(self.our_number.clone())
-            .bind(self.number_token.clone())
-            .bind(self.number.as_bytes())
-            .bind(Class::Answer.code())
-            .bind(Category::Appointment.code())
-            .bind(self.parameters.as_ref().map(|sealed| sealed.as_bytes().to_vec()))
-            .bind(self.body.as_bytes())
-            .bind(self.content_hash)
-            .bind(self.media_count)
-            .bind(state::RECEIVED)
-            .bind(self.keyword.clone())
-            .bind(self.carrier)
-            .bind(self.carrier_id.clone())
-            .bind(self.received_at)
-            .bind(self.sealed_at),
-        )
-        .await?;
-        enqueue(tx, &self.job).await?;
-        self.journal.received(tx, self.id, self.body.key_id()).await?;
-        Ok(Accepted::New(self.id))
+        let accepted = Self::run_all(&[self], tx).await?;
+        accepted.first().copied().ok_or(DbError::NotFound)
     }
 }
 
 impl BatchCommand for CommitInbound {
     async fn run_all(commands: &[&Self], tx: &mut Tx) -> Result<Vec<Accepted>, DbError> {
-        let mut accepted = Vec::with_capacity(commands.len());
-        for command in commands {
-            accepted.push(command.run(tx).await?);
+        let kept = keep_new(commands, tx).await?;
+        let fresh: Vec<&Self> = commands.iter().copied().filter(|command| kept.contains(&command.id)).collect();
+        if !fresh.is_empty() {
+            let arrivals: Vec<Arrival<'_>> = fresh.iter().map(|command| command.arrival()).collect();
+            line::note_received(tx, &arrivals).await?;
+            insert(&fresh, tx).await?;
+            let jobs: Vec<&NewJob> = fresh.iter().map(|command| &command.job).collect();
+            enqueue_all(tx, &jobs).await?;
+            for command in &fresh {
+                command.journal.received(tx, command.id, command.body.key_id()).await?;
+            }
         }
-        Ok(accepted)
+        let accepted = |command: &&Self| {
+            if kept.contains(&command.id) { Accepted::New(command.id) } else { Accepted::Duplicate }
+        };
+        Ok(commands.iter().map(accepted).collect())
+    }
+}
+
+/// Notes the carrier's ids of the texts and gives those texts that were not known; of several with one id the first.
+async fn keep_new(commands: &[&CommitInbound], tx: &mut Tx) -> Result<HashSet<Id<Message>>, DbError> {
+    // In the order of their keys, so that two groups with the same texts do not wait for each other.
+    let mut by_key = BTreeMap::new();
+    for command in commands {
+        by_key.entry((command.tenant, command.carrier, command.carrier_id.as_str())).or_insert(command.id);
+    }
+    let rows = by_key
+        .into_iter()
+        .map(|((tenant, carrier, carrier_id), id)| vec![tenant.into(), carrier.into(), carrier_id.into(), id.into()])
+        .collect();
+    let insert = sql_rows(
+        "INSERT INTO message_dedupe (tenant, carrier, carrier_id, message)",
+        rows,
+        "ON CONFLICT DO NOTHING RETURNING message",
+        tx.is_postgres(),
+    )?;
+    tx.all(insert).await?.iter().map(|row| row.get("message")).collect()
+}
+
+async fn insert(commands: &[&CommitInbound], tx: &mut Tx) -> Result<(), DbError> {
+    let rows = commands.iter().map(|command| command.columns()).collect();
+    let insert = sql_rows(
+        "INSERT INTO message (tenant, id, direction, our_number, number_token, number, class, category, language, parameters, body, \
+         content_hash, media_count, author, quiet_overridden, state, state_reason, carrier, carrier_id, received_at, sealed_at, created_at)",
+        rows,
+        "",
+        tx.is_postgres(),
+    )?;
+    tx.execute(insert).await.map(|_| ())
+}
+
+impl CommitInbound {
+    fn arrival(&self) -> Arrival<'_> {
+        Arrival { tenant: self.tenant, number: &self.number_token, at: self.received_at }
+    }
+
+    /// Its row, in the order of [`insert`]'s columns. What it is about and in which language shows when it is read.
+    fn columns(&self) -> Vec<Value> {
+        vec![
+            self.tenant.into(),
+            self.id.into(),
+            "in".into(),
+            self.our_number.clone().into(),
+            self.number_token.clone().into(),
+            self.number.as_bytes().into(),
+            Class::Answer.code().into(),
+            Category::Appointment.code().into(),
+            Language::English.tag().into(),
+            self.parameters.as_ref().map(|sealed| sealed.as_bytes().to_vec()).into(),
+            self.body.as_bytes().into(),
+            self.content_hash.into(),
+            self.media_count.into(),
+            Author::Patient.code().into(),
+            false.into(),
+            state::RECEIVED.into(),
+            self.keyword.clone().into(),
+            self.carrier.into(),
+            self.carrier_id.clone().into(),
+            self.received_at.into(),
+            self.sealed_at.into(),
+            self.created_at.into(),
+        ]
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     audit::{self, Action, Actor, AuditEntry, AuditSigner, Detail},
     db::{DbError, Tx},
-    kernel::{Id, Instruments, Tenant},
+    kernel::{Id, Instruments, StaffUser, Tenant},
     messaging::Author,
     vault::{DataKey, Vault, VaultError},
 };
@@ -87,6 +87,20 @@ impl Journal {
             .about("attempt", attempt.id)
             .ended(ended)
             .with_detail(Detail::new().code("answer", code));
+        self.write(tx, entry).await
+    }
+
+    pub(super) async fn settled_by_person(
+        &self,
+        tx: &mut Tx,
+        attempt: &AttemptRow,
+        person: Id<StaffUser>,
+        how: &'static str,
+    ) -> Result<(), DbError> {
+        let entry = AuditEntry::new(Actor::Staff(person), Action::Edit, "attempt-settled")
+            .about("message", attempt.message)
+            .about("attempt", attempt.id)
+            .with_detail(Detail::new().code("answer", how));
         self.write(tx, entry).await
     }
 

@@ -1,12 +1,13 @@
 //! The row per tenant and patient number that inbound commits and attempt commits both lock (law 3).
 
-use super::Attempt;
+use super::{Attempt, Message};
 use crate::{
-    db::{DbError, Tx, sql},
+    db::{DbError, Tx, sql, sql_rows},
     jobs::hasten,
     kernel::{Id, Tenant},
 };
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 
 /// The blind index of a phone number under the tenant's search key.
 pub type NumberToken = Vec<u8>;
@@ -39,22 +40,35 @@ pub async fn lock_line(tx: &mut Tx, tenant: Id<Tenant>, number: &[u8]) -> Result
     lock(tx, tenant, number).await.map(|_| ())
 }
 
-/// Notes on the locked line that an inbound text waits to be read.
-pub(super) async fn note_received(
-    tx: &mut Tx,
-    tenant: Id<Tenant>,
-    number: &[u8],
-    at: Timestamp,
-) -> Result<(), DbError> {
-    tx.execute(
-        sql("INSERT INTO number_line (tenant, number_token, unread, last_inbound_at) VALUES ($1, $2, 1, $3) \
-             ON CONFLICT (tenant, number_token) DO UPDATE SET unread = number_line.unread + 1, last_inbound_at = excluded.last_inbound_at")
-        .bind(tenant)
-        .bind(number)
-        .bind(at),
-    )
-    .await
-    .map(|_| ())
+/// An inbound text that a line is to know of.
+pub(super) struct Arrival<'a> {
+    pub(super) tenant: Id<Tenant>,
+    pub(super) number: &'a [u8],
+    pub(super) at: Timestamp,
+}
+
+/// Notes that inbound texts wait to be read, and locks their lines until the end of the transaction: each once, and in
+/// one order, so that two such transactions do not wait for each other.
+pub(super) async fn note_received(tx: &mut Tx, arrivals: &[Arrival<'_>]) -> Result<(), DbError> {
+    let mut lines = BTreeMap::new();
+    for arrival in arrivals {
+        let (count, last) = lines.entry((arrival.tenant, arrival.number)).or_insert((0_i64, arrival.at));
+        *count += 1;
+        *last = arrival.at.max(*last);
+    }
+    let rows = lines
+        .into_iter()
+        .map(|((tenant, number), (count, last))| vec![tenant.into(), number.into(), count.into(), last.into()])
+        .collect();
+    let upsert = sql_rows(
+        "INSERT INTO number_line (tenant, number_token, unread, last_inbound_at)",
+        rows,
+        "ON CONFLICT (tenant, number_token) DO UPDATE SET unread = number_line.unread + excluded.unread, \
+         last_inbound_at = CASE WHEN number_line.last_inbound_at > excluded.last_inbound_at \
+         THEN number_line.last_inbound_at ELSE excluded.last_inbound_at END",
+        tx.is_postgres(),
+    )?;
+    tx.execute(upsert).await.map(|_| ())
 }
 
 /// Notes that an inbound text has been read, in the transaction of what the reading causes; texts that waited for that
@@ -69,10 +83,10 @@ pub async fn note_read(tx: &mut Tx, tenant: Id<Tenant>, number: &[u8], now: Time
             .bind(number),
     )
     .await?;
-    wake(tx, tenant, number, now).await
+    wake(tx, tenant, number, None, now).await
 }
 
-/// Sets or frees the place of the one unsettled attempt.
+/// Gives the place of the one unsettled attempt to `attempt`.
 pub(super) async fn note_attempt(
     tx: &mut Tx,
     tenant: Id<Tenant>,
@@ -89,12 +103,13 @@ pub(super) async fn note_attempt(
     .map(|_| ())
 }
 
-/// Frees the place of `attempt`, if it still holds it; texts that waited for that look again.
+/// Frees the place of `attempt` to send `message`, if it still holds it; other texts that waited for that look again.
 pub(super) async fn note_settled(
     tx: &mut Tx,
     tenant: Id<Tenant>,
     number: &[u8],
     attempt: Id<Attempt>,
+    message: Id<Message>,
     now: Timestamp,
 ) -> Result<(), DbError> {
     tx.execute(
@@ -104,12 +119,19 @@ pub(super) async fn note_settled(
             .bind(attempt),
     )
     .await?;
-    wake(tx, tenant, number, now).await
+    wake(tx, tenant, number, Some(message), now).await
 }
 
-/// Lets texts that are held for this number look again at once.
-pub(super) async fn wake(tx: &mut Tx, tenant: Id<Tenant>, number: &[u8], now: Timestamp) -> Result<(), DbError> {
-    hasten(tx, tenant, super::SEND_TEXT, &group(number), now).await
+/// Lets texts that are held for this number look again at once, except the one that makes room for them.
+pub(super) async fn wake(
+    tx: &mut Tx,
+    tenant: Id<Tenant>,
+    number: &[u8],
+    except: Option<Id<Message>>,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let except = except.map(|message| message.to_string());
+    hasten(tx, tenant, super::SEND_TEXT, &group(number), except.as_deref(), now).await
 }
 
 /// The group under which the jobs of a number's outbound texts can be hastened together.
@@ -117,8 +139,18 @@ pub(super) fn group(number: &[u8]) -> String {
     hex(number)
 }
 
+/// The lane in which the texts from this number are read, one after the other.
+pub(super) fn reading_lane(number: &[u8]) -> String {
+    format!("read:{}", hex(number))
+}
+
+/// The lane in which the rooms above hear of changes to the texts with this number, in their order.
+pub(super) fn chart_lane(number: &[u8]) -> String {
+    format!("chart:{}", hex(number))
+}
+
 /// Lower-case hexadecimal digits of opaque bytes.
-pub(super) fn hex(bytes: &[u8]) -> String {
+fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

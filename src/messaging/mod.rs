@@ -15,12 +15,14 @@ mod inbound;
 mod journal;
 mod line;
 mod outbound;
+mod person;
 mod pull;
 mod question;
 mod sender;
 mod settle;
 pub mod thread;
 
+pub use attempt::{changed_job, in_flight_at};
 pub use carrier_port::Attempt;
 pub use delivery::{Delivery, Told};
 pub use error::MessagingError;
@@ -28,10 +30,11 @@ pub use gate::Class;
 pub use inbound::{Accepted, Inbox, mark_read};
 pub use line::{NumberToken, lock_line, note_read};
 pub use outbound::{Author, Content, NewQuestion, NewText, Outbox, PreparedText, Queue, queue};
+pub use person::PersonSettles;
 pub use pull::Puller;
 pub use question::{FindOpenQuestion, Offered, OpenQuestion, answer, close_of_workflow};
 pub use sender::{Relevance, Sender, guard_terms};
-pub use settle::{PersonSettles, Settler};
+pub use settle::{PERSON_DECIDES, Settler};
 
 use crate::kernel::Id;
 use serde::{Deserialize, Serialize};

@@ -5,7 +5,7 @@ use crate::{
     consent::Category,
     db::{Command, DbError, Topic, Tx, sql},
     intent::Context,
-    jobs::{NewJob, enqueue},
+    jobs::{JobError, NewJob, enqueue},
     kernel::{Id, Instruments, Language, Patient, Phi, PhoneNumber, StaffUser, Tenant},
     template::{Params, TextKey},
     vault::{Place, RetentionClass, Sealed, Vault},
@@ -162,10 +162,8 @@ impl Outbox {
             Content::Written(words) => (None, Some(seal("body", words.as_str().as_bytes()).await?)),
         };
         let asks = text.question.as_ref().map(serde_json::to_string).transpose()?;
-        let job = NewJob::new(&self.instruments, tenant, SEND_TEXT, &super::AboutText { message: id })
+        let job = send_job(&self.instruments, tenant, id, &number_token)
             .map_err(|_| MessagingError::Stored)?
-            .waits_for(line::group(&number_token))
-            .unique(id.to_string())
             .at(text.not_before.unwrap_or_else(|| self.instruments.now()));
         Ok(PreparedText {
             id,
@@ -180,6 +178,17 @@ impl Outbox {
             text,
         })
     }
+}
+
+/// The job that takes a text through the gate: one at a time, woken with the others of its number.
+pub(super) fn send_job(
+    instruments: &Instruments,
+    tenant: Id<Tenant>,
+    message: Id<Message>,
+    number_token: &[u8],
+) -> Result<NewJob, JobError> {
+    let job = NewJob::new(instruments, tenant, SEND_TEXT, &super::AboutText { message })?;
+    Ok(job.waits_for(line::group(number_token)).unique(message.to_string()))
 }
 
 /// Queues a prepared text in the transaction of what causes it.

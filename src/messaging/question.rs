@@ -52,10 +52,7 @@ fn read(row: &Row) -> Result<OpenQuestion, DbError> {
     })
 }
 
-/// The question between these numbers that was open at `received_at`.
-///
-/// # Errors
-/// [`DbError`] as the database refuses or is away.
+/// The question between these numbers that was open at `received_at`, and could still be answered then.
 pub(super) async fn open_for(
     tx: &mut Tx,
     tenant: Id<Tenant>,
@@ -66,7 +63,7 @@ pub(super) async fn open_for(
     let row = tx
         .optional(
             sql("SELECT id, patient, workflow, message, offered, opened_at FROM question \
-                 WHERE tenant = $1 AND our_number = $2 AND number_token = $3 AND state = 'open' AND opened_at <= $4")
+                 WHERE tenant = $1 AND our_number = $2 AND number_token = $3 AND state = 'open' AND opened_at <= $4 AND expires_at > $4")
             .bind(tenant)
             .bind(our_number)
             .bind(number_token)
@@ -110,7 +107,13 @@ impl Command for FindOpenQuestion {
 /// # Errors
 /// [`DbError`] as the database refuses or is away.
 pub async fn answer(tx: &mut Tx, tenant: Id<Tenant>, question: Id<Question>) -> Result<(), DbError> {
-    end(tx, tenant, question, "answered").await
+    tx.execute(
+        sql("UPDATE question SET state = 'answered' WHERE tenant = $1 AND id = $2 AND state = 'open'")
+            .bind(tenant)
+            .bind(question),
+    )
+    .await
+    .map(|_| ())
 }
 
 /// Closes what a workflow has open, because it has ended or asks anew.
@@ -122,17 +125,6 @@ pub async fn close_of_workflow(tx: &mut Tx, tenant: Id<Tenant>, workflow: Id<Wor
         sql("UPDATE question SET state = 'closed' WHERE tenant = $1 AND workflow = $2 AND state = 'open'")
             .bind(tenant)
             .bind(workflow),
-    )
-    .await
-    .map(|_| ())
-}
-
-async fn end(tx: &mut Tx, tenant: Id<Tenant>, question: Id<Question>, how: &str) -> Result<(), DbError> {
-    tx.execute(
-        sql("UPDATE question SET state = $3 WHERE tenant = $1 AND id = $2 AND state = 'open'")
-            .bind(tenant)
-            .bind(question)
-            .bind(how),
     )
     .await
     .map(|_| ())
@@ -151,9 +143,7 @@ pub(super) struct Asker<'a> {
 /// Whether another workflow's question is open there and too young to be overtaken.
 pub(super) async fn taken(tx: &mut Tx, asker: &Asker<'_>, now: Timestamp) -> Result<bool, DbError> {
     let open = open_for(tx, asker.tenant, asker.our_number, asker.number_token, now).await?;
-    Ok(open.is_some_and(|open| {
-        open.workflow != asker.workflow && now < open.asked.expires_at && now.duration_since(open.opened_at) < PATIENCE
-    }))
+    Ok(open.is_some_and(|open| open.workflow != asker.workflow && now.duration_since(open.opened_at) < PATIENCE))
 }
 
 /// Opens the question, in the transaction in which its text leaves. What was open there is overtaken.
@@ -164,9 +154,14 @@ pub(super) async fn ask(
     question: &NewQuestion,
     now: Timestamp,
 ) -> Result<(), DbError> {
-    if let Some(open) = open_for(tx, asker.tenant, asker.our_number, asker.number_token, now).await? {
-        end(tx, asker.tenant, open.id, "overtaken").await?;
-    }
+    // Also one that nobody can answer any more, or that a node with a faster clock has opened: there is one at the most.
+    tx.execute(
+        sql("UPDATE question SET state = 'overtaken' WHERE tenant = $1 AND our_number = $2 AND number_token = $3 AND state = 'open'")
+            .bind(asker.tenant)
+            .bind(asker.our_number)
+            .bind(asker.number_token),
+    )
+    .await?;
     let offered = serde_json::to_string(question).map_err(|_| DbError::Decode { column: "offered" })?;
     tx.execute(
         sql("INSERT INTO question (tenant, id, our_number, number_token, patient, workflow, message, context, offered, state, opened_at, expires_at) \

@@ -25,8 +25,9 @@ use std::{sync::Arc, time::Duration};
 
 /// How long after the commit of its attempt a text may still be handed to the carrier.
 const SEND_WITHIN: SignedDuration = SignedDuration::from_secs(15);
-/// How soon a text that waits for an event looks again, should the event's wake-up be lost.
-const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(2);
+/// A text that waits for an event is woken by it; it also looks again by itself, the more seldom the longer it waits:
+/// the end of a question or of its turn wakes nobody.
+const LOOK_AGAIN: (SignedDuration, SignedDuration) = (SignedDuration::from_secs(2), SignedDuration::from_secs(60));
 /// Twilio's longest validity period, in seconds; others take no less.
 const LONGEST_VALIDITY: i64 = 36_000;
 
@@ -82,7 +83,7 @@ impl Sender {
         let AboutText { message } = job.payload()?;
         let Some(row) = self.load(job.tenant, message).await? else { return Ok(()) };
         match row.state.as_str() {
-            state::QUEUED => self.attempt(job.tenant, row).await,
+            state::QUEUED => self.attempt(&job, row).await,
             state::SENDING => self.recover(job.tenant, row.id).await,
             _ => Ok(()),
         }
@@ -94,7 +95,8 @@ impl Sender {
         row.as_ref().map(OutboundRow::read).transpose()
     }
 
-    async fn attempt(&self, tenant: Id<Tenant>, row: OutboundRow) -> Outcome {
+    async fn attempt(&self, job: &LeasedJob, row: OutboundRow) -> Outcome {
+        let tenant = job.tenant;
         let practice = self.practices.get(tenant).ok_or(MessagingError::NotConfigured)?;
         let carrier = Arc::clone(self.settler.carriers.get(&tenant).ok_or(MessagingError::NotConfigured)?);
         let opened = self.open(&practice, row).await?;
@@ -105,7 +107,7 @@ impl Sender {
             Committed::NotQueued | Committed::Dropped(_) => Ok(()),
             Committed::Held(why, until) => Err(JobError::Postpone {
                 code: why.code(),
-                until: until.unwrap_or_else(|| later(self.settler.instruments.now(), LOOK_AGAIN)),
+                until: until.unwrap_or_else(|| look_again(job.created_at, self.settler.instruments.now())),
             }),
             Committed::Cleared => {
                 let text = self.outgoing(&practice, opened, attempt, send_by)?;
@@ -202,6 +204,7 @@ impl Sender {
         Ok(CommitAttempt {
             tenant,
             message: opened.row.id,
+            number_token: opened.row.number_token.clone(),
             attempt,
             question: instruments.new_id(),
             practice: Arc::clone(practice),
@@ -214,7 +217,7 @@ impl Sender {
             template_version: opened.template_version,
             guard_blocks: self.guard_blocks(tenant, opened).await?,
             carrier,
-            changed: changed_job(instruments, tenant, opened.row.id)?,
+            changed: changed_job(instruments, tenant, opened.row.id, &opened.row.number_token)?,
             journal: Journal::of(vault, instruments, tenant).await.map_err(MessagingError::from)?,
         })
     }
@@ -289,6 +292,12 @@ pub async fn guard_terms(
             _ => guard::ChartTerm::condition(name),
         })
         .collect())
+}
+
+/// When a text that has waited since `since` looks again by itself.
+fn look_again(since: Timestamp, now: Timestamp) -> Timestamp {
+    let (soonest, latest) = LOOK_AGAIN;
+    later(now, (now.duration_since(since) / 8).clamp(soonest, latest))
 }
 
 fn later(instant: Timestamp, span: SignedDuration) -> Timestamp {

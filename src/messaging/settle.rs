@@ -4,6 +4,7 @@ use super::{
     Attempt, Message, MessagingError, SETTLE_ATTEMPT,
     attempt::changed_job,
     carrier_port::{Carrier, DeliveryStatus, Refusal, Remedy, SendOutcome},
+    delivery::Delivery,
     journal::Journal,
     line, outbound, state,
 };
@@ -22,6 +23,9 @@ use std::{collections::HashMap, sync::Arc};
 const LOOKS: u32 = 5;
 /// How long between two looks.
 const BETWEEN_LOOKS: SignedDuration = SignedDuration::from_secs(90);
+
+/// The reason of an unknown text that nothing but a person settles any more.
+pub const PERSON_DECIDES: &str = "person-decides";
 
 /// An attempt as it stands.
 #[derive(Debug, Clone)]
@@ -53,9 +57,16 @@ impl AttemptRow {
         })
     }
 
-    pub(super) async fn by_id(tx: &mut Tx, tenant: Id<Tenant>, id: Id<Attempt>) -> Result<Option<Self>, DbError> {
+    async fn by_id(tx: &mut Tx, tenant: Id<Tenant>, id: Id<Attempt>) -> Result<Option<Self>, DbError> {
         let query = crate::db::sql_built(format!("{SELECT} a.id = $2")).bind(tenant).bind(id);
         tx.optional(query).await?.as_ref().map(Self::read).transpose()
+    }
+
+    /// The attempt as it stands once the line of its number is locked: nothing changes it from then on.
+    pub(super) async fn locked(tx: &mut Tx, tenant: Id<Tenant>, id: Id<Attempt>) -> Result<Option<Self>, DbError> {
+        let Some(attempt) = Self::by_id(tx, tenant, id).await? else { return Ok(None) };
+        line::lock(tx, tenant, &attempt.number_token).await?;
+        Self::by_id(tx, tenant, id).await
     }
 
     /// The newest attempt to send `message`.
@@ -86,8 +97,7 @@ impl Command for SettleAttempt {
     type Error = DbError;
 
     async fn run(&self, tx: &mut Tx) -> Result<bool, DbError> {
-        let Some(attempt) = AttemptRow::by_id(tx, self.tenant, self.attempt).await? else { return Ok(false) };
-        line::lock(tx, self.tenant, &attempt.number_token).await?;
+        let Some(attempt) = AttemptRow::locked(tx, self.tenant, self.attempt).await? else { return Ok(false) };
         if !attempt.is_open() {
             return Ok(false);
         }
@@ -185,7 +195,7 @@ impl SettleAttempt {
                 .bind(code),
         )
         .await?;
-        line::note_settled(tx, self.tenant, &attempt.number_token, attempt.id, self.now).await
+        line::note_settled(tx, self.tenant, &attempt.number_token, attempt.id, attempt.message, self.now).await
     }
 
     async fn text(&self, tx: &mut Tx, attempt: &AttemptRow, to: &str, reason: Option<&str>) -> Result<(), DbError> {
@@ -253,7 +263,11 @@ impl Settler {
         let Some((attempt, ours, number)) = self.open_attempt(job.tenant, id).await? else { return Ok(()) };
         let carrier = self.carriers.get(&job.tenant).ok_or(MessagingError::NotConfigured)?;
         let since = attempt.committed_at.checked_sub(SignedDuration::from_secs(60)).unwrap_or(Timestamp::MIN);
-        let listed = carrier.sent_to(&ours, &number, since).await.map_err(|_| JobError::retry("carrier-list"))?;
+        // A look that shows nothing is not one of the looks: what kept the answer back may keep the list back for hours.
+        let Ok(listed) = carrier.sent_to(&ours, &number, since).await else {
+            let until = self.instruments.now().checked_add(BETWEEN_LOOKS).unwrap_or(Timestamp::MAX);
+            return Err(JobError::Postpone { code: "carrier-list", until });
+        };
         let wanted = self.content_hash(job.tenant, attempt.message).await?;
         let mut candidates = Vec::new();
         for text in listed {
@@ -265,14 +279,16 @@ impl Settler {
         }
         // Equal texts cannot be told apart in the list: only a single one settles it.
         if let [found] = candidates.as_slice() {
-            let outcome = SendOutcome::Accepted {
-                carrier_id: found.carrier_id.clone(),
-                status: found.report.status.clone(),
-                segments: found.segments,
-            };
-            return self.write(job.tenant, &attempt, outcome, carrier.name()).await;
+            let delivery = Delivery::new(self.db.clone(), self.vault.clone(), self.instruments.clone());
+            delivery.told(job.tenant, carrier.name(), id, &found.report).await?;
+            return Ok(());
         }
-        if job.attempt >= LOOKS { Ok(()) } else { Err(look_again()) }
+        if job.attempt < LOOKS {
+            return Err(look_again());
+        }
+        let changed = changed_job(&self.instruments, job.tenant, attempt.message, &attempt.number_token)?;
+        self.db.execute(LeaveToPerson { tenant: job.tenant, message: attempt.message, changed }).await?;
+        Ok(())
     }
 
     pub(super) async fn write(
@@ -290,7 +306,7 @@ impl Settler {
                 outcome,
                 carrier,
                 now: self.instruments.now(),
-                changed: changed_job(&self.instruments, tenant, attempt.message)?,
+                changed: changed_job(&self.instruments, tenant, attempt.message, &attempt.number_token)?,
                 settle: settle_job(&self.instruments, tenant, attempt.id)?,
                 journal,
             })
@@ -337,91 +353,25 @@ fn look_again() -> JobError {
     JobError::Retry { code: "not-listed-yet", after: BETWEEN_LOOKS.try_into().ok() }
 }
 
-/// What a person decides about a text of which nobody knows whether it left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PersonSettles {
-    /// It is treated as sent; nothing leaves.
-    AsSent,
-    /// It is treated as not sent and goes through the gate again.
-    AsNotSent,
-}
-
-impl Settler {
-    /// Settles an unknown text as a person says.
-    ///
-    /// # Errors
-    /// [`MessagingError`] when it is not unknown any more, or the database is away.
-    pub async fn settle_by_person(
-        &self,
-        tenant: Id<Tenant>,
-        message: Id<Message>,
-        decision: PersonSettles,
-    ) -> Result<bool, MessagingError> {
-        let Some(attempt) = AttemptRow::newest(&self.db, tenant, message).await? else { return Ok(false) };
-        if attempt.state != "unknown" {
-            return Ok(false);
-        }
-        self.db
-            .execute(SettleByPerson {
-                tenant,
-                attempt,
-                decision,
-                now: self.instruments.now(),
-                changed: changed_job(&self.instruments, tenant, message).map_err(|_| MessagingError::Stored)?,
-                send: NewJob::new(&self.instruments, tenant, super::SEND_TEXT, &super::AboutText { message })
-                    .map_err(|_| MessagingError::Stored)?
-                    .unique(message.to_string()),
-            })
-            .await
-            .map_err(MessagingError::from)
-    }
-}
-
-struct SettleByPerson {
+/// Says of a text that no further look will settle it.
+struct LeaveToPerson {
     tenant: Id<Tenant>,
-    attempt: AttemptRow,
-    decision: PersonSettles,
-    now: Timestamp,
+    message: Id<Message>,
     changed: NewJob,
-    send: NewJob,
 }
 
-impl Command for SettleByPerson {
-    type Output = bool;
+impl Command for LeaveToPerson {
+    type Output = ();
     type Error = DbError;
-
-    async fn run(&self, tx: &mut Tx) -> Result<bool, DbError> {
-        line::lock(tx, self.tenant, &self.attempt.number_token).await?;
-        let (how, to) = match self.decision {
-            PersonSettles::AsSent => ("person-sent", state::SENT),
-            PersonSettles::AsNotSent => ("person-not-sent", state::QUEUED),
-        };
-        let settled = tx
+    async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
+        let left = tx
             .execute(
-                sql("UPDATE attempt SET state = $3, settled_at = $4 WHERE tenant = $1 AND id = $2 AND state = 'unknown'")
+                sql("UPDATE message SET state_reason = $3 WHERE tenant = $1 AND id = $2 AND state = 'unknown'")
                     .bind(self.tenant)
-                    .bind(self.attempt.id)
-                    .bind(how)
-                    .bind(self.now),
+                    .bind(self.message)
+                    .bind(PERSON_DECIDES),
             )
             .await?;
-        if settled == 0 {
-            return Ok(false);
-        }
-        tx.execute(
-            sql("UPDATE message SET state = $3, state_reason = $4 WHERE tenant = $1 AND id = $2 AND state = 'unknown'")
-                .bind(self.tenant)
-                .bind(self.attempt.message)
-                .bind(to)
-                .bind(how),
-        )
-        .await?;
-        line::note_settled(tx, self.tenant, &self.attempt.number_token, self.attempt.id, self.now).await?;
-        enqueue(tx, &self.changed).await?;
-        if self.decision == PersonSettles::AsNotSent {
-            enqueue(tx, &self.send).await?;
-        }
-        outbound::publish(tx, self.tenant, self.attempt.patient);
-        Ok(true)
+        if left == 1 { enqueue(tx, &self.changed).await } else { Ok(()) }
     }
 }

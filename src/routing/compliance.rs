@@ -6,7 +6,7 @@ use crate::{
     db::{DbError, Tx, sql},
     intent::Compliance,
     kernel::{Id, Instruments, Patient, Tenant},
-    messaging::Message,
+    messaging::{self, Message},
 };
 use jiff::Timestamp;
 
@@ -23,6 +23,8 @@ pub(super) struct Wish {
     /// Everybody on the number: STOP from a shared phone stops it for all (D2).
     pub(super) patients: Vec<Id<Patient>>,
     pub(super) what: Compliance,
+    /// When the text arrived.
+    pub(super) received_at: Timestamp,
     /// The carrier has confirmed it already.
     pub(super) carrier_answered: bool,
     pub(super) now: Timestamp,
@@ -50,6 +52,13 @@ impl Wish {
             .with_detail(Detail::new().code("wish", code));
         for patient in &self.patients {
             entry = entry.about("patient", *patient);
+        }
+        if self.what == Compliance::OptOut {
+            // They cannot be called back: whoever looks into a text after STOP finds them named here.
+            let on_their_way = messaging::in_flight_at(tx, self.tenant, &self.number_token, self.received_at).await?;
+            for attempt in on_their_way {
+                entry = entry.about("attempt-in-flight", attempt);
+            }
         }
         audit::record(tx, &entry, &self.signer).await.map(|_| ())
     }

@@ -5,12 +5,9 @@ use crate::{
     service::{ANA, CLINIC, STRANGER, Service, Setting},
 };
 use chartwire::{
-    consent::Category,
     db::sql,
-    kernel::{Language, PhoneNumber},
-    messaging::{Author, Class, Content, NewText, Outbox, Queue},
+    kernel::{Id, Patient},
     sandbox::carrier::{Fault, FaultKind},
-    template::{Params, TextKey},
 };
 use jiff::SignedDuration;
 
@@ -19,34 +16,8 @@ async fn count(service: &Service, text: &'static str) -> i64 {
 }
 
 /// A reminder for Ana's visit in three days, through the whole gate.
-async fn queue_reminder(service: &Service, patient: chartwire::kernel::Id<chartwire::kernel::Patient>) {
-    let outbox = Outbox::new(service.app.vault().clone(), service.instruments.clone());
-    let zone = jiff::tz::TimeZone::get("America/New_York").unwrap();
-    let params = Params::new("Riverside Clinic", &zone)
-        .first(None)
-        .when(service.now() + SignedDuration::from_hours(72))
-        .provider(None);
-    let text = NewText {
-        tenant: service.tenant,
-        patient: Some(patient),
-        our_number: PhoneNumber::parse(CLINIC).unwrap(),
-        number: PhoneNumber::parse(ANA).unwrap(),
-        class: Class::Automated,
-        category: Category::Appointment,
-        language: Language::English,
-        content: Content::Template { key: TextKey::Reminder, params: Box::new(params) },
-        author: Author::System,
-        about: None,
-        about_version: None,
-        workflow: None,
-        question: None,
-        in_response_to: None,
-        not_before: None,
-        expires_at: None,
-        quiet_overridden: false,
-    };
-    let prepared = outbox.prepare(text).await.unwrap();
-    service.app.db().execute(Queue(vec![prepared])).await.unwrap();
+async fn queue_reminder(service: &Service, patient: Id<Patient>) {
+    service.queue(service.reminder(patient, ANA)).await;
 }
 
 both_databases! {

@@ -17,10 +17,18 @@ mod installation;
 #[cfg(test)]
 mod launch;
 #[cfg(test)]
+mod outbound;
+#[cfg(test)]
 mod postgres;
 #[cfg(test)]
+mod races;
+#[cfg(test)]
 mod rooms;
+#[cfg(test)]
+mod schema;
 #[cfg(test)]
 mod service;
 #[cfg(test)]
 mod serving;
+#[cfg(test)]
+mod unknown;

@@ -9,12 +9,14 @@ use chartwire::{
     consent::{self, Category, Decision, NewEntry, Source},
     db::{Command, DbError, Tx},
     kernel::{Id, Instruments, Language, ManualClock, Patient, Phi, PhoneNumber, SeededEntropy, SystemEntropy, Tenant},
+    messaging::{Author, Class, Content, Message, NewText, Outbox, Queue},
     patient::{Directory, EhrPatient, NumberKind, PersonName, Telecom},
     sandbox::{
         EhrOptions, RegisteredClient, RunningEhr,
         carrier::{CarrierNumber, CarrierOptions, Phone, PhoneKind, RunningCarrier},
     },
     smart::{SigningAlgorithm, SigningKey, SigningKeys},
+    template::{Params, TextKey},
     vault::Kek,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -37,13 +39,21 @@ const ACCOUNT: &str = "AC0123456789abcdef0123456789abcdef";
 #[derive(Clone, Copy)]
 pub(crate) struct Setting {
     pub(crate) carrier_answers_keywords: bool,
+    pub(crate) texts_before_verification: bool,
+    /// Automated texts a day and a week.
+    pub(crate) caps: Option<(u32, u32)>,
     pub(crate) now: &'static str,
 }
 
 impl Default for Setting {
     /// A Monday noon at the clinic, where we answer keywords ourselves.
     fn default() -> Self {
-        Self { carrier_answers_keywords: false, now: "2026-11-23T17:00:00Z" }
+        Self {
+            carrier_answers_keywords: false,
+            texts_before_verification: true,
+            caps: None,
+            now: "2026-11-23T17:00:00Z",
+        }
     }
 }
 
@@ -55,6 +65,8 @@ pub(crate) struct Service {
     pub(crate) instruments: Instruments,
     pub(crate) base: String,
     pub(crate) tenant: Id<Tenant>,
+    setting: Setting,
+    settings: Settings,
     server: tokio::task::JoinHandle<()>,
     _folder: tempfile::TempDir,
 }
@@ -70,7 +82,7 @@ impl Service {
         let instruments = Instruments::new(clock.clone(), Arc::new(SystemEntropy));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let base = format!("http://{}/", listener.local_addr().unwrap());
-        let carrier = start_carrier(&base, &instruments, setting).await;
+        let carrier = start_carrier(&base, &instruments, setting, 0).await;
         let key = SigningKey::generate_pem(SigningAlgorithm::Es384).unwrap();
         let ehr = start_ehr(&base, &key, &instruments).await;
         let folder = tempfile::tempdir().unwrap();
@@ -81,7 +93,55 @@ impl Service {
         let tenant = app.tenant(SLUG).unwrap();
         let router = app.router().into_make_service_with_connect_info::<SocketAddr>();
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { app, carrier, ehr, clock, instruments, base, tenant, server, _folder: folder }
+        Self { app, carrier, ehr, clock, instruments, base, tenant, setting, settings, server, _folder: folder }
+    }
+
+    /// Another node of the same installation, with connections of its own, in the runtime that asks for it.
+    pub(crate) async fn another_node(&self) -> App {
+        App::build(&self.settings, Running::with(self.instruments.clone())).await.unwrap()
+    }
+
+    /// Puts another carrier in this one's place, on `port` or on a free one. Who knows only the old port is refused.
+    pub(crate) async fn replace_carrier(&mut self, port: u16) {
+        let other = start_carrier(&self.base, &self.instruments, self.setting, port).await;
+        std::mem::replace(&mut self.carrier, other).shutdown().await;
+    }
+
+    /// A reminder of a visit in three days.
+    pub(crate) fn reminder(&self, patient: Id<Patient>, phone: &str) -> NewText {
+        let zone = jiff::tz::TimeZone::get("America/New_York").unwrap();
+        let params = Params::new("Riverside Clinic", &zone)
+            .first(None)
+            .when(self.now() + SignedDuration::from_hours(72))
+            .provider(None);
+        NewText {
+            tenant: self.tenant,
+            patient: Some(patient),
+            our_number: PhoneNumber::parse(CLINIC).unwrap(),
+            number: PhoneNumber::parse(phone).unwrap(),
+            class: Class::Automated,
+            category: Category::Appointment,
+            language: Language::English,
+            content: Content::Template { key: TextKey::Reminder, params: Box::new(params) },
+            author: Author::System,
+            about: None,
+            about_version: None,
+            workflow: None,
+            question: None,
+            in_response_to: None,
+            not_before: None,
+            expires_at: None,
+            quiet_overridden: false,
+        }
+    }
+
+    /// Queues a text for the gate.
+    pub(crate) async fn queue(&self, text: NewText) -> Id<Message> {
+        let outbox = Outbox::new(self.app.vault().clone(), self.instruments.clone());
+        let prepared = outbox.prepare(text).await.unwrap();
+        let id = prepared.id;
+        self.app.db().execute(Queue(vec![prepared])).await.unwrap();
+        id
     }
 
     /// Runs due jobs and lets the carrier deliver and report, until nothing is left to do.
@@ -175,7 +235,7 @@ impl Command for Agree {
     }
 }
 
-async fn start_carrier(base: &str, instruments: &Instruments, setting: Setting) -> RunningCarrier {
+async fn start_carrier(base: &str, instruments: &Instruments, setting: Setting, port: u16) -> RunningCarrier {
     let phone = |name: &str, number: &str, kind| Phone {
         name: name.to_owned(),
         number: PhoneNumber::parse(number).unwrap(),
@@ -183,7 +243,7 @@ async fn start_carrier(base: &str, instruments: &Instruments, setting: Setting) 
         language: Language::English,
     };
     RunningCarrier::start(CarrierOptions {
-        listen: (Ipv4Addr::LOCALHOST, 0).into(),
+        listen: (Ipv4Addr::LOCALHOST, port).into(),
         instruments: Instruments::new(instruments.clock.clone(), Arc::new(SeededEntropy::new(11))),
         seed: 11,
         account_sid: ACCOUNT.to_owned(),
@@ -267,6 +327,10 @@ async fn start_ehr(base: &str, key: &str, instruments: &Instruments) -> RunningE
 
 fn settings(base: &str, api_base: &str, ehr: &RunningEhr, setting: Setting) -> String {
     let (fhir_base, issuer) = (ehr.fhir_base(), &ehr.endpoints().issuer);
+    let verification = setting.texts_before_verification;
+    let caps = setting.caps.map_or_else(String::new, |(per_day, per_week)| {
+        format!("[tenants.caps]\nper_day = {per_day}\nper_week = {per_week}")
+    });
     let answers = if setting.carrier_answers_keywords { "carrier" } else { "chartwire" };
     format!(
         r#"
@@ -306,8 +370,10 @@ numbers = [{{ number = "{CLINIC}", answers_keywords = "{answers}" }}]
 
 [tenants.policies]
 first_name_in_texts = true
-texts_before_verification = true
+texts_before_verification = {verification}
 confirm_stop = true
+
+{caps}
 
 [tenants.ehr]
 fhir_base = "{fhir_base}"

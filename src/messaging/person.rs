@@ -1,0 +1,116 @@
+//! What a person decides about a text that nothing else settles (law 4).
+
+use super::{
+    Message, MessagingError, Settler, attempt::changed_job, journal::Journal, line, outbound, settle::AttemptRow, state,
+};
+use crate::{
+    db::{Command, DbError, Tx, sql},
+    jobs::{NewJob, enqueue},
+    kernel::{Id, StaffUser, Tenant},
+};
+use jiff::Timestamp;
+
+/// What a person decides about a text of which nobody knows whether it left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PersonSettles {
+    /// It is treated as sent; nothing leaves.
+    AsSent,
+    /// It is treated as not sent and goes through the gate again.
+    AsNotSent,
+}
+
+impl Settler {
+    /// Settles an unknown text as `person` says. Answers whether it was still unknown.
+    ///
+    /// # Errors
+    /// [`MessagingError`] when the vault or the database is away.
+    pub async fn settle_by_person(
+        &self,
+        tenant: Id<Tenant>,
+        message: Id<Message>,
+        decision: PersonSettles,
+        person: Id<StaffUser>,
+    ) -> Result<bool, MessagingError> {
+        let Some(attempt) = AttemptRow::newest(&self.db, tenant, message).await? else { return Ok(false) };
+        if attempt.state != "unknown" {
+            return Ok(false);
+        }
+        let stored = |_| MessagingError::Stored;
+        self.db
+            .execute(SettleByPerson {
+                tenant,
+                decision,
+                person,
+                now: self.instruments.now(),
+                changed: changed_job(&self.instruments, tenant, message, &attempt.number_token).map_err(stored)?,
+                send: outbound::send_job(&self.instruments, tenant, message, &attempt.number_token).map_err(stored)?,
+                journal: Journal::of(&self.vault, &self.instruments, tenant).await?,
+                attempt,
+            })
+            .await
+            .map_err(MessagingError::from)
+    }
+}
+
+struct SettleByPerson {
+    tenant: Id<Tenant>,
+    attempt: AttemptRow,
+    decision: PersonSettles,
+    person: Id<StaffUser>,
+    now: Timestamp,
+    changed: NewJob,
+    send: NewJob,
+    journal: Journal,
+}
+
+impl Command for SettleByPerson {
+    type Output = bool;
+    type Error = DbError;
+
+    async fn run(&self, tx: &mut Tx) -> Result<bool, DbError> {
+        line::lock(tx, self.tenant, &self.attempt.number_token).await?;
+        let (how, to) = match self.decision {
+            PersonSettles::AsSent => ("person-sent", state::SENT),
+            PersonSettles::AsNotSent => ("person-not-sent", state::QUEUED),
+        };
+        let settled = tx
+            .execute(
+                sql("UPDATE attempt SET state = $3, settled_at = $4 WHERE tenant = $1 AND id = $2 AND state = 'unknown'")
+                    .bind(self.tenant)
+                    .bind(self.attempt.id)
+                    .bind(how)
+                    .bind(self.now),
+            )
+            .await?;
+        if settled == 0 {
+            return Ok(false);
+        }
+        tx.execute(
+            sql("UPDATE message SET state = $3, state_reason = $4, sent_at = COALESCE(sent_at, $5) \
+                 WHERE tenant = $1 AND id = $2 AND state = 'unknown'")
+            .bind(self.tenant)
+            .bind(self.attempt.message)
+            .bind(to)
+            .bind(how)
+            // What counts as sent counts for the caps too.
+            .bind((self.decision == PersonSettles::AsSent).then_some(self.attempt.committed_at)),
+        )
+        .await?;
+        line::note_settled(
+            tx,
+            self.tenant,
+            &self.attempt.number_token,
+            self.attempt.id,
+            self.attempt.message,
+            self.now,
+        )
+        .await?;
+        enqueue(tx, &self.changed).await?;
+        if self.decision == PersonSettles::AsNotSent {
+            enqueue(tx, &self.send).await?;
+        }
+        self.journal.settled_by_person(tx, &self.attempt, self.person, how).await?;
+        outbound::publish(tx, self.tenant, self.attempt.patient);
+        Ok(true)
+    }
+}
