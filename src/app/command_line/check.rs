@@ -2,12 +2,12 @@
 
 use super::{CommandError, ConfigFile, Ended, loosened::loosened};
 use crate::{
-    app::{Foundation, carriers, ehr_servers},
+    app::{Foundation, carriers, ehr_servers, ehrs},
     config::{Settings, TenantSettings},
     db::{Db, DbError, sql},
     fhir::{AccessTokenSource as _, FhirClient, Limits, TokioPacer},
     kernel::{Id, Instruments, Tenant},
-    smart::{BackendServices, EhrServer, RefreshPolicy, ResourceScope, SmartClient},
+    smart::{BackendServices, EhrServer, RefreshPolicy, ResourceScope},
 };
 use std::{fmt::Display, io::Write, sync::Arc};
 
@@ -25,7 +25,7 @@ pub(super) async fn check(
     let settings = config.settings()?;
     let mut report = Report { out, failures: 0 };
     let (tenants, registrations) = (settings.tenants.len(), settings.registrations.len());
-    report.ok("settings", "file", &format!("{tenants} practices, {registrations} registrations"))?;
+    report.ok("settings", "file", &format!("practices: {tenants}, registrations: {registrations}"))?;
     transport(&settings, &mut report)?;
     let foundation = stored(&settings, instruments, &mut report).await?;
     let carriers = match &foundation {
@@ -187,7 +187,7 @@ async fn ehr(tenant: &TenantSettings, instruments: &Instruments, report: &mut Re
         Ok(client) => client,
         Err(error) => return report.fail(&tenant.slug, "ehr", &error),
     };
-    let smart = match SmartClient::new(&limits, instruments.clone()) {
+    let smart = match ehrs::smart_client(instruments) {
         Ok(smart) => smart,
         Err(error) => return report.fail(&tenant.slug, "ehr", &error),
     };

@@ -71,7 +71,7 @@ async fn release(foundation: &Foundation, id: Id<Job>, out: &mut dyn Write) -> R
     let Some(row) = foundation.db.optional(query).await? else { return Err(CommandError::NoSuchJob) };
     let tenant = row.get("tenant")?;
     let command = Release {
-        dead: ReleaseDead { tenant, id, run_at: foundation.instruments.now() },
+        letter: ReleaseDead { tenant, id, run_at: foundation.instruments.now() },
         entry: AuditEntry::new(operator(), Action::Edit, "operations").about("job", id),
         signer: foundation.signer(tenant).await?,
     };
@@ -84,7 +84,7 @@ async fn release(foundation: &Foundation, id: Id<Job>, out: &mut dyn Write) -> R
 
 /// Releases a job and says so in the audit log.
 struct Release {
-    dead: ReleaseDead,
+    letter: ReleaseDead,
     entry: AuditEntry,
     signer: AuditSigner,
 }
@@ -93,7 +93,7 @@ impl DbCommand for Release {
     type Output = bool;
     type Error = DbError;
     async fn run(&self, tx: &mut Tx) -> Result<bool, DbError> {
-        let released = self.dead.run(tx).await?;
+        let released = self.letter.run(tx).await?;
         if released {
             record(tx, &self.entry, &self.signer).await?;
         }

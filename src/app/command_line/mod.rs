@@ -62,9 +62,9 @@ enum Command {
     /// See and release jobs that were given up
     #[command(subcommand)]
     Jobs(jobs::Command),
-    /// Read replies: JSON lines in, readings out
+    /// Read replies: JSON lines `{"id","context","text"}` in, `{"id","lang","intents",…}` out
     Classify,
-    /// Hold texts against what must not leave: JSON lines in, verdicts out
+    /// Hold texts against what must not leave: JSON lines `{"id","text"[,"chart_terms"]}` in, verdicts out
     Guard,
 }
 
