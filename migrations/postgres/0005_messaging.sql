@@ -144,6 +144,8 @@ CREATE TABLE reading (
     sentiment TEXT NOT NULL,
     certain BIGINT NOT NULL,
     reasons TEXT NOT NULL,
+    -- JSON: which of the offered times was meant
+    slot TEXT,
     reader_version TEXT NOT NULL,
     read_at BIGINT NOT NULL,
     PRIMARY KEY (tenant, message)

@@ -35,7 +35,8 @@ CREATE TABLE reminder_plan (
     message BLOB,
     PRIMARY KEY (tenant, appointment, start_at, days_before)
 );
-CREATE INDEX reminder_plan_due ON reminder_plan (tenant, state, due_at);
+CREATE INDEX reminder_plan_patient ON reminder_plan (tenant, patient, state, due_at);
+CREATE INDEX reminder_plan_message ON reminder_plan (tenant, message);
 
 -- One row a running or finished workflow; `data` holds ids, codes and instants.
 CREATE TABLE workflow (
@@ -54,7 +55,8 @@ CREATE TABLE workflow (
     updated_at INTEGER NOT NULL,
     PRIMARY KEY (tenant, id)
 );
-CREATE INDEX workflow_subject ON workflow (tenant, subject, state);
+-- One of a kind for one thing: whoever comes second finds the first.
+CREATE UNIQUE INDEX workflow_subject ON workflow (tenant, kind, subject);
 
 CREATE TABLE slot_hold (
     tenant BLOB NOT NULL,

@@ -32,7 +32,7 @@ pub use line::{NumberToken, lock_line, note_read};
 pub use outbound::{Author, Content, NewQuestion, NewText, Outbox, PreparedText, Queue, queue};
 pub use person::PersonSettles;
 pub use pull::Puller;
-pub use question::{FindOpenQuestion, Offered, OpenQuestion, answer, close_of_workflow};
+pub use question::{FindOpenQuestion, Offered, OpenQuestion, answer, asked, claim_answer, close_of_workflow};
 pub use sender::{Relevance, Sender, guard_terms};
 pub use settle::{PERSON_DECIDES, Settler};
 

@@ -2,7 +2,7 @@
 
 use super::{Message, NewQuestion, Question, Workflow, thread::TextRecord};
 use crate::{
-    db::{Command, DbError, Row, Tx, sql},
+    db::{Command, Db, DbError, Row, Tx, sql},
     intent::Context,
     kernel::{Id, Patient, Tenant},
 };
@@ -100,6 +100,31 @@ impl Command for FindOpenQuestion {
     async fn run(&self, tx: &mut Tx) -> Result<Option<OpenQuestion>, DbError> {
         open_for(tx, self.tenant, &self.our_number, &self.number_token, self.received_at).await
     }
+}
+
+/// The question with this id, open or not.
+///
+/// # Errors
+/// [`DbError`] as the database refuses or is away.
+pub async fn asked(db: &Db, tenant: Id<Tenant>, question: Id<Question>) -> Result<Option<OpenQuestion>, DbError> {
+    let query =
+        sql("SELECT id, patient, workflow, message, offered, opened_at FROM question WHERE tenant = $1 AND id = $2");
+    db.optional(query.bind(tenant).bind(question)).await?.as_ref().map(read).transpose()
+}
+
+/// Marks `question` answered, be it open or overtaken meanwhile. Says whether nobody had answered it before.
+///
+/// # Errors
+/// [`DbError`] as the database refuses or is away.
+pub async fn claim_answer(tx: &mut Tx, tenant: Id<Tenant>, question: Id<Question>) -> Result<bool, DbError> {
+    let claimed = tx
+        .execute(
+            sql("UPDATE question SET state = 'answered' WHERE tenant = $1 AND id = $2 AND state <> 'answered'")
+                .bind(tenant)
+                .bind(question),
+        )
+        .await?;
+    Ok(claimed == 1)
 }
 
 /// Marks `question` answered, so that no second reply binds to it.

@@ -352,8 +352,8 @@ impl Command for CommitReading {
 impl CommitReading {
     async fn keep_reading(&self, tx: &mut Tx) -> Result<(), DbError> {
         tx.execute(
-            sql("INSERT INTO reading (tenant, message, question, intents, urgency, sentiment, certain, reasons, reader_version, read_at) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (tenant, message) DO NOTHING")
+            sql("INSERT INTO reading (tenant, message, question, intents, urgency, sentiment, certain, reasons, slot, reader_version, read_at) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (tenant, message) DO NOTHING")
             .bind(self.tenant)
             .bind(self.text.id)
             .bind(self.question)
@@ -362,6 +362,7 @@ impl CommitReading {
             .bind(words(&self.reading.sentiment))
             .bind(self.reading.certainty == intent::Certainty::Certain)
             .bind(self.reading.rules.join(" "))
+            .bind(self.reading.slot.as_ref().map(words))
             .bind(self.reading.reader_version)
             .bind(self.now),
         )

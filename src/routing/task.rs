@@ -65,6 +65,10 @@ reasons! {
     Results = "results",
     /// The patient is here or on the way.
     Arrival = "arrival",
+    /// The answer to a reminder came after the visit.
+    LateAnswer = "late-answer",
+    /// The patient has no number that can be texted; what was to be said has to be told.
+    NoNumber = "no-number",
     /// The EHR did not take a change.
     EhrRefused = "ehr-refused",
     /// Nobody knows whether the EHR took a change.
