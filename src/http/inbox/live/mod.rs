@@ -255,7 +255,7 @@ impl LiveInbox {
             Verdict::Sent => (PersonSettles::AsSent, "settled-as-sent"),
             Verdict::NotSent => (PersonSettles::AsNotSent, "settled-as-not-sent"),
         };
-        if !self.settler.settle_by_person(tenant, found.id, decision).await.map_err(failed)? {
+        if !self.settler.settle_by_person(tenant, found.id, decision, viewer.session.staff).await.map_err(failed)? {
             return Err(InboxError::Changed);
         }
         self.note(viewer, Action::Override, purpose, |entry| entry.about("message", found.id)).await

@@ -136,6 +136,8 @@ pub(super) fn task(reason: &str) -> &'static str {
         TaskReason::Question => "Question about the visit",
         TaskReason::Results => "Asks for results",
         TaskReason::Arrival => "Is here or on the way",
+        TaskReason::LateAnswer => "Answered after the visit had passed",
+        TaskReason::NoNumber => "No number to text: tell the patient another way",
         TaskReason::EhrRefused => "The EHR did not take a change: do it there",
         TaskReason::EhrUnknown => "Check in the EHR whether a change was made",
         TaskReason::Undelivered => "A text was not delivered: call",
