@@ -62,6 +62,8 @@ CREATE TABLE slot_hold (
     tenant BLOB NOT NULL,
     slot TEXT NOT NULL,
     workflow BLOB NOT NULL,
+    -- JSON: the slots that the appointment fills until it has moved
+    leaves TEXT NOT NULL,
     expires_at INTEGER NOT NULL,
     PRIMARY KEY (tenant, slot)
 );
@@ -98,6 +100,7 @@ CREATE TABLE ehr_write (
 );
 CREATE UNIQUE INDEX ehr_write_intent ON ehr_write (tenant, intent);
 CREATE INDEX ehr_write_state ON ehr_write (tenant, state);
+CREATE INDEX ehr_write_resource ON ehr_write (tenant, resource);
 
 CREATE TABLE chart_filing (
     tenant BLOB NOT NULL,

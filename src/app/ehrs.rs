@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     config::Settings,
-    ehr::{Ehr, Ehrs, RoleRule},
+    ehr::{CapabilityCache, Ehr, Ehrs, RoleRule},
     fhir::{FhirClient, Limits, TokioPacer},
     kernel::{Id, Instruments, SystemClock, Tenant},
     smart::{BackendServices, RefreshPolicy, SmartClient},
@@ -45,6 +45,7 @@ pub(super) fn ehrs(
             client,
             organization: None,
             roles: tenant.ehr.roles.iter().map(rule).collect(),
+            capabilities: CapabilityCache::default(),
         });
     }
     Ok(Ehrs::new(ehrs))

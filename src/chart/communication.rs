@@ -53,6 +53,11 @@ fn not_done(reason: Option<&str>) -> &'static str {
     }
 }
 
+/// Why a text was not done, as FHIR writes it.
+pub(super) fn status_reason(code: &str) -> Value {
+    json!({ "coding": [{ "system": NOT_DONE, "code": code }] })
+}
+
 /// The Communication.
 pub(super) fn communication(text: &TextRecord, words: &str, parties: &Parties) -> Value {
     let (status, reason) = status(text);
@@ -99,7 +104,7 @@ pub(super) fn communication(text: &TextRecord, words: &str, parties: &Parties) -
         set("received", instant(received));
     }
     if let Some(code) = reason {
-        set("statusReason", json!({ "coding": [{ "system": NOT_DONE, "code": code }] }));
+        set("statusReason", status_reason(code));
     }
     if let Some(topic) = topic(text) {
         let system = "http://terminology.hl7.org/CodeSystem/communication-topic";

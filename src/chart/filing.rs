@@ -9,7 +9,7 @@ use crate::{
     audit::Actor,
     db::{Command, Db, DbError, Tx, sql},
     ehr::{Ehr, EhrError, Ehrs, Ledger, WriteIntent, WrittenRef},
-    fhir::{ETag, PatchOperation, ResourceRef, views::CommunicationView},
+    fhir::{PatchOperation, ResourceRef, views::CommunicationView},
     jobs::{JobError, LeasedJob, NewJob, Outcome, enqueue},
     kernel::{Id, Instruments, Tenant},
     messaging::{
@@ -53,7 +53,6 @@ struct Due {
 
 struct Filed {
     reference: String,
-    version: Option<String>,
 }
 
 impl Filing {
@@ -118,7 +117,7 @@ impl Filing {
         let rows = self
             .db
             .all(
-                sql("SELECT m.id, m.state, f.reference, f.version FROM message m \
+                sql("SELECT m.id, m.state, f.reference FROM message m \
                      LEFT JOIN chart_filing f ON f.tenant = m.tenant AND f.message = m.id \
                      WHERE m.tenant = $1 AND m.conversation = $2 AND m.state NOT IN ('received', 'queued', 'dropped') \
                      AND (f.state IS NULL OR f.state <> m.state) ORDER BY m.id")
@@ -128,12 +127,11 @@ impl Filing {
             .await?;
         rows.iter()
             .map(|row| {
-                let version: Option<String> = row.get("version")?;
                 let reference: Option<String> = row.get("reference")?;
                 Ok(Due {
                     message: row.get("id")?,
                     state: row.get("state")?,
-                    filed: reference.map(|reference| Filed { reference, version }),
+                    filed: reference.map(|reference| Filed { reference }),
                 })
             })
             .collect()
@@ -164,21 +162,16 @@ impl Filing {
     async fn update(&self, ehr: &Ehr, text: &TextRecord, filed: &Filed) -> Result<WrittenRef, EhrError> {
         let target: ResourceRef = filed.reference.parse().map_err(|_| EhrError::Unreadable)?;
         let (status, reason) = communication::status(text);
-        let current = CommunicationView::read(&ehr.client.read(&target).await?)?;
+        let resource = ehr.client.read(&target).await?;
+        let current = CommunicationView::read(&resource)?;
         let shown = serde_json::to_value(current.status).ok();
-        let version = current.version.clone().or_else(|| filed.version.as_deref().map(ETag::from_version_id));
-        let unchanged = WrittenRef {
-            reference: filed.reference.clone(),
-            version: version.as_ref().map(|version| version.as_str().to_owned()),
-        };
         if shown.as_ref().and_then(|shown| shown.as_str()) == Some(status) {
-            return Ok(unchanged);
+            let version = current.version.map(|version| version.as_str().to_owned());
+            return Ok(WrittenRef { reference: filed.reference.clone(), version });
         }
-        let Some(version) = version else { return Ok(unchanged) };
         let mut operations = vec![PatchOperation::Replace { path: "/status".to_owned(), value: json!(status) }];
         if let Some(code) = reason {
-            let system = "http://terminology.hl7.org/CodeSystem/communication-not-done-reason";
-            let value = json!({ "coding": [{ "system": system, "code": code }] });
+            let value = communication::status_reason(code);
             operations.push(PatchOperation::Add { path: "/statusReason".to_owned(), value });
         }
         if let Some(delivered) = text.delivered_at {
@@ -187,7 +180,7 @@ impl Filing {
         }
         let words = format!("{} {status}", communication::identifier(text));
         let intent = WriteIntent { tenant: ehr.tenant, words };
-        self.ledger.patch(ehr, &intent, &target, &version, &operations).await
+        self.ledger.edit(ehr, &intent, &resource, &operations).await
     }
 
     async fn parties(&self, ehr: &Ehr, text: &TextRecord) -> Result<Parties, EhrError> {

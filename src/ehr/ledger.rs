@@ -3,8 +3,8 @@
 use super::{Ehr, EhrError};
 use crate::{
     audit::{self, Action, Actor, AuditEntry, AuditSigner, Detail},
-    db::{Command, Db, DbError, Tx, sql},
-    fhir::{ETag, IfNoneExist, PatchOperation, ResourceRef, SearchMethod, SearchParams, WriteOutcome},
+    db::{Command, Db, DbError, Row, Tx, sql},
+    fhir::{IfNoneExist, PatchOperation, Resource, SearchMethod, SearchParams, WriteOutcome},
     kernel::{Id, Instruments, Tenant},
     vault::Vault,
 };
@@ -16,6 +16,9 @@ pub(super) enum EhrWrite {}
 
 /// The system of our identifiers (RFC 8141 names, as FHIR's own examples use it).
 pub(crate) const IDENTIFIER_SYSTEM: &str = "urn:ietf:rfc:3986";
+
+/// The code of a pending row whose last try has certainly not arrived.
+const NOT_SENT: &str = "not-sent";
 
 /// What makes two writes the same write.
 #[derive(Debug, Clone)]
@@ -47,7 +50,8 @@ struct Entry {
     state: String,
     reference: Option<String>,
     version: Option<String>,
-    fresh: bool,
+    /// An earlier try may have arrived, although nobody heard of it.
+    uncertain: bool,
 }
 
 impl Ledger {
@@ -72,15 +76,27 @@ impl Ledger {
         if let ("written", Some(reference)) = (entry.state.as_str(), entry.reference) {
             return Ok(WrittenRef { reference, version: entry.version });
         }
-        // A try before this one may have arrived, although nobody heard of it.
-        if !entry.fresh
+        if entry.uncertain
             && let Some(found) = find(ehr, resource_type, &intent.words).await?
         {
             self.settle(intent, "written", Some(&found), None).await?;
             return Ok(found);
         }
-        let unless = IfNoneExist::identifier(IDENTIFIER_SYSTEM, &intent.words);
-        match ehr.client.create(resource_type, body, Some(&unless)).await {
+        // Servers that do not advertise it ignore it.
+        let unless = ehr
+            .capabilities(self.instruments.now())
+            .await?
+            .creates_conditionally(resource_type)
+            .then(|| IfNoneExist::identifier(IDENTIFIER_SYSTEM, &intent.words));
+        let outcome = ehr.client.create(resource_type, body, unless.as_ref()).await;
+        // 412: more than one has our identifier, and one of them is as good as the other.
+        if matches!(outcome, WriteOutcome::Conflict { .. })
+            && let Some(found) = find(ehr, resource_type, &intent.words).await?
+        {
+            self.settle(intent, "written", Some(&found), None).await?;
+            return Ok(found);
+        }
+        match outcome {
             WriteOutcome::Written(written) | WriteOutcome::Existing(written) => {
                 let reference = match written.reference {
                     Some(reference) => WrittenRef {
@@ -97,20 +113,36 @@ impl Ledger {
         }
     }
 
-    /// Changes `target` from `version` on. Not looked up by itself: the caller reads again and compares.
+    /// Changes parts of `resource` if it still is as it was read: by JSON Patch, or by PUT of the edited whole where the EHR
+    /// has no patch. Not looked up by itself: the caller reads again and compares before it says the same twice.
     ///
     /// # Errors
-    /// [`EhrError::Conflict`] when the resource is not at `version` any more; otherwise as the EHR says.
-    pub async fn patch(
+    /// [`EhrError::Conflict`] when the resource has changed since; [`EhrError::Unknown`] when the answer was lost;
+    /// otherwise as the EHR says.
+    pub async fn edit(
         &self,
         ehr: &Ehr,
         intent: &WriteIntent,
-        target: &ResourceRef,
-        version: &ETag,
+        resource: &Resource,
         operations: &[PatchOperation],
     ) -> Result<WrittenRef, EhrError> {
-        self.begin(intent, "patch", target.resource_type()).await?;
-        match ehr.client.patch(target, operations, version).await {
+        let (Some(target), Some(version)) = (resource.reference(), resource.version()) else {
+            return Err(EhrError::Refused { code: "ehr-without-versions" });
+        };
+        let can = ehr.capabilities(self.instruments.now()).await?;
+        let (operation, whole) = if can.patches(target.resource_type()) {
+            ("patch", None)
+        } else if can.updates(target.resource_type()) {
+            ("update", Some(edited(resource, operations)?))
+        } else {
+            return Err(EhrError::Refused { code: "ehr-read-only" });
+        };
+        self.begin(intent, operation, &target.to_string()).await?;
+        let outcome = match &whole {
+            Some(whole) => ehr.client.update(&target, whole, version).await,
+            None => ehr.client.patch(&target, operations, version).await,
+        };
+        match outcome {
             WriteOutcome::Written(written) | WriteOutcome::Existing(written) => {
                 let reference = WrittenRef {
                     reference: target.to_string(),
@@ -123,6 +155,14 @@ impl Ledger {
         }
     }
 
+    /// How the write of this intent ended last: `written`, `rejected`, `unknown`, or `pending` while it is under way; with
+    /// the version that it gave.
+    pub(super) async fn last(&self, intent: &WriteIntent) -> Result<Option<(String, Option<String>)>, EhrError> {
+        let query = sql("SELECT state, version FROM ehr_write WHERE tenant = $1 AND intent = $2");
+        let row = self.db.optional(query.bind(intent.tenant).bind(intent.words.clone())).await?;
+        Ok(row.map(|row| Ok::<_, DbError>((row.get("state")?, row.get("version")?))).transpose()?)
+    }
+
     async fn failed(&self, intent: &WriteIntent, outcome: WriteOutcome) -> Result<EhrError, EhrError> {
         let (state, code, error) = match outcome {
             WriteOutcome::Conflict { .. } => ("rejected", "conflict", EhrError::Conflict),
@@ -132,7 +172,7 @@ impl Ledger {
             }
             WriteOutcome::Unknown(_) => ("unknown", "no-answer", EhrError::Unknown),
             // Nothing has left: the row stays pending, and the next try is the first that counts.
-            WriteOutcome::NotSent(cause) => ("pending", "not-sent", cause.into()),
+            WriteOutcome::NotSent(cause) => ("pending", NOT_SENT, cause.into()),
             WriteOutcome::Written(_) | WriteOutcome::Existing(_) => ("written", "written", EhrError::Unknown),
         };
         self.settle(intent, state, None, Some(code)).await?;
@@ -150,7 +190,7 @@ impl Ledger {
         Ok(self.db.execute(command).await?)
     }
 
-    async fn settle(
+    pub(super) async fn settle(
         &self,
         intent: &WriteIntent,
         state: &'static str,
@@ -170,16 +210,34 @@ impl Ledger {
     }
 }
 
-/// The resource that carries our identifier.
+/// The resource that carries our identifier. A server that ignores the parameter answers with anything: each match is
+/// looked at.
 async fn find(ehr: &Ehr, resource_type: &str, value: &str) -> Result<Option<WrittenRef>, EhrError> {
     let params = SearchParams::new().with_token("identifier", IDENTIFIER_SYSTEM, value);
     let page = ehr.client.search(resource_type, params, SearchMethod::Get)?.all().await?;
-    Ok(page.matches.first().and_then(|found| {
+    let ours = page.matches.iter().find(|found| carries(found, value));
+    Ok(ours.and_then(|found| {
         Some(WrittenRef {
             reference: found.reference()?.to_string(),
             version: found.version().map(|version| version.as_str().to_owned()),
         })
     }))
+}
+
+fn carries(resource: &Resource, value: &str) -> bool {
+    let body = resource.to_value();
+    let identifiers = body.get("identifier").and_then(Value::as_array).into_iter().flatten();
+    identifiers.filter_map(|identifier| identifier.get("value")?.as_str()).any(|known| known == value)
+}
+
+/// The resource as it would be after `operations`.
+fn edited(resource: &Resource, operations: &[PatchOperation]) -> Result<Value, EhrError> {
+    let mut body = resource.to_value();
+    let patch = serde_json::to_value(operations).and_then(serde_json::from_value::<json_patch::Patch>);
+    let patch = patch.map_err(|_| EhrError::Unreadable)?;
+    // An operation that does not fit, or a test that fails, says that the resource is not what the caller believed.
+    json_patch::patch(&mut body, &patch).map_err(|_| EhrError::Conflict)?;
+    Ok(body)
 }
 
 struct Begin {
@@ -194,27 +252,47 @@ impl Command for Begin {
     type Output = Entry;
     type Error = DbError;
     async fn run(&self, tx: &mut Tx) -> Result<Entry, DbError> {
-        let row = tx
-            .one(
+        let known = tx
+            .optional(
+                sql("SELECT state, reference, version, code FROM ehr_write WHERE tenant = $1 AND intent = $2")
+                    .bind(self.intent.tenant)
+                    .bind(self.intent.words.clone()),
+            )
+            .await?;
+        // What is written stays written, so that a create is not made twice; an edit is tried whenever it is asked for.
+        let stays = self.operation == "create" && known.as_ref().is_some_and(|row| is_written(row) == Ok(true));
+        let (id, words, resource) = (self.id, self.intent.words.clone(), self.resource.clone());
+        if !stays {
+            tx.execute(
                 sql("INSERT INTO ehr_write (tenant, id, intent, operation, resource, state, attempts, created_at, updated_at) \
                      VALUES ($1, $2, $3, $4, $5, 'pending', 1, $6, $6) \
-                     ON CONFLICT (tenant, intent) DO UPDATE SET attempts = ehr_write.attempts + 1, updated_at = excluded.updated_at \
-                     RETURNING state, reference, version, attempts")
+                     ON CONFLICT (tenant, intent) DO UPDATE SET state = 'pending', code = NULL, operation = excluded.operation, \
+                     attempts = ehr_write.attempts + 1, updated_at = excluded.updated_at")
                 .bind(self.intent.tenant)
-                .bind(self.id)
-                .bind(self.intent.words.clone())
+                .bind(id)
+                .bind(words)
                 .bind(self.operation)
-                .bind(self.resource.clone())
+                .bind(resource)
                 .bind(self.now),
             )
             .await?;
+        }
+        let Some(row) = known else {
+            return Ok(Entry { state: "pending".to_owned(), reference: None, version: None, uncertain: false });
+        };
+        let state: String = row.get("state")?;
+        let not_sent = row.get::<Option<String>>("code")?.as_deref() == Some(NOT_SENT);
         Ok(Entry {
-            state: row.get("state")?,
+            uncertain: matches!(state.as_str(), "pending" | "unknown") && !not_sent,
+            state,
             reference: row.get("reference")?,
             version: row.get("version")?,
-            fresh: row.get::<i64>("attempts")? == 1,
         })
     }
+}
+
+fn is_written(row: &Row) -> Result<bool, DbError> {
+    Ok(row.get::<String>("state")? == "written")
 }
 
 struct Settle {

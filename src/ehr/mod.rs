@@ -4,13 +4,23 @@
 //! write through it. Always: a write stands in the ledger before it is sent; one whose answer was lost is looked up
 //! before it is tried again; nothing is taken for done that the EHR has not confirmed (laws 5 and 6).
 
+mod capabilities;
+mod change;
 mod error;
 mod ledger;
+mod refill;
 mod roles;
+mod scheduling;
+#[cfg(all(test, feature = "sandbox"))]
+mod tests;
 
+pub use capabilities::{Capabilities, CapabilityCache};
+pub use change::ChangeOutcome;
 pub use error::EhrError;
 pub use ledger::{Ledger, WriteIntent, WrittenRef};
+pub use refill::{DueRefill, DueRefills, RefillOutcome, Refills, due_refills, task_status};
 pub use roles::{RoleRule, mirrored_roles};
+pub use scheduling::{Move, MoveOutcome, OfferedSlot, Scheduling, SlotHolder, VisitChange, Wanted};
 
 use crate::{
     fhir::FhirClient,
@@ -29,6 +39,8 @@ pub struct Ehr {
     pub organization: Option<String>,
     /// Which of the EHR's roles give which of ours.
     pub roles: Vec<RoleRule>,
+    /// What it has said that it can do; empty at first.
+    pub capabilities: CapabilityCache,
 }
 
 /// Every tenant's EHR.

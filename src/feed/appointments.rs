@@ -95,6 +95,20 @@ impl WriteAppointment {
         })
     }
 
+    /// A write of ours is under way or has just given this version, and is not noted with the appointment yet.
+    async fn is_being_written(&self, tx: &mut Tx) -> Result<bool, DbError> {
+        let row = tx
+            .optional(
+                sql("SELECT 1 AS found FROM ehr_write WHERE tenant = $1 AND resource = $2 \
+                     AND (version = $3 OR state = 'unknown' OR (state = 'pending' AND code IS NULL)) LIMIT 1")
+                .bind(self.tenant)
+                .bind(format!("Appointment/{}", self.fhir_id))
+                .bind(self.version.clone()),
+            )
+            .await?;
+        Ok(row.is_some())
+    }
+
     fn known(row: &Row) -> Result<KnownAppointment, DbError> {
         Ok(KnownAppointment {
             status: row.get("status")?,
@@ -118,7 +132,10 @@ impl Command for WriteAppointment {
             )
             .await?;
         let own = match &before {
-            Some(row) => row.get::<Option<String>>("own_version")?.is_some_and(|own| Some(own) == self.version),
+            Some(row) => {
+                let noted = row.get::<Option<String>>("own_version")?.is_some_and(|own| Some(own) == self.version);
+                noted || self.is_being_written(tx).await?
+            }
             None => false,
         };
         if let Some(row) = &before

@@ -1,7 +1,8 @@
 //! How changes in the EHR reach us.
 //!
-//! Owns the intake of appointments, patients and consents, and the poll that finds them. Called by its own repeating
-//! jobs; hands work up as [`APPOINTMENT_CHANGED`]. Always: whatever names a resource is a hint, and the resource is read
+//! Owns the intake of appointments, patients and consents, and the polls that find them, due refills and answered Tasks.
+//! Called by its own repeating jobs; hands work up as [`APPOINTMENT_CHANGED`], [`REFILL_DUE`] and
+//! [`REFILL_TASK_CHANGED`]. Always: whatever names a resource is a hint, and the resource is read
 //! with our own token before anything acts on it (law 12); a malformed entry is quarantined and counted, and the rest
 //! used; what we changed ourselves is not announced as the staff's doing.
 
@@ -9,12 +10,22 @@ mod appointments;
 mod intake;
 mod poll;
 mod quarantine;
+mod refills;
 
 pub use appointments::{AppointmentChanged, KnownAppointment};
 pub use intake::Intake;
 pub use poll::Poller;
+pub use refills::{RefillDue, RefillPoller, RefillTaskChanged};
 
 /// An appointment is new to us, or its status, time, place or people have changed.
 pub const APPOINTMENT_CHANGED: &str = "AppointmentChanged";
 /// The schedule is to be read.
 pub const POLL_APPOINTMENTS: &str = "PollAppointments";
+/// Prescriptions are to be looked through for refills that are due.
+pub const POLL_REFILLS: &str = "PollRefills";
+/// The Tasks that ask for refills are to be looked at.
+pub const POLL_TASKS: &str = "PollTasks";
+/// A supply runs out within days; announced once for each day on which one does.
+pub const REFILL_DUE: &str = "RefillDue";
+/// The EHR shows another status of a Task of ours.
+pub const REFILL_TASK_CHANGED: &str = "RefillTaskChanged";
