@@ -4,45 +4,56 @@ use super::{
     Rooms,
     resealing::{RESEAL_VALUES, Resealer},
 };
-use crate::{chart, feed, jobs::Worker, messaging};
+use crate::{
+    chart, feed,
+    jobs::{LeasedJob, Outcome, Worker},
+    messaging, routing, workflow,
+};
+use std::future::Future;
 
 /// Binds every kind of job to its handler.
-pub(super) fn bind(worker: Worker, rooms: &Rooms, resealer: Resealer) -> Worker {
-    let (reader, sender, settler, puller) =
-        (rooms.reader.clone(), rooms.sender.clone(), rooms.settler.clone(), rooms.puller.clone());
-    let (filing, schedule_reader) = (rooms.filing.clone(), rooms.poller.clone());
-    let changed = filing.clone();
-    worker
-        .bind(messaging::TEXT_RECEIVED, move |job| {
-            let reader = reader.clone();
-            async move { reader.read(job).await }
-        })
-        .bind(messaging::SEND_TEXT, move |job| {
-            let sender = sender.clone();
-            async move { sender.send(job).await }
-        })
-        .bind(messaging::SETTLE_ATTEMPT, move |job| {
-            let settler = settler.clone();
-            async move { settler.settle(job).await }
-        })
-        .bind(messaging::TEXT_CHANGED, move |job| {
-            let filing = changed.clone();
-            async move { filing.changed(job).await }
-        })
-        .bind(chart::FILE_CONVERSATION, move |job| {
-            let filing = filing.clone();
-            async move { filing.file(job).await }
-        })
-        .bind(feed::POLL_APPOINTMENTS, move |job| {
-            let schedule_reader = schedule_reader.clone();
-            async move { schedule_reader.poll(job).await }
-        })
-        .bind(messaging::PULL_INBOUND, move |job| {
-            let puller = puller.clone();
-            async move { puller.pull(job).await }
-        })
-        .bind(RESEAL_VALUES, move |job| {
-            let resealer = resealer.clone();
-            async move { resealer.reseal(job).await }
-        })
+pub(super) fn bind(worker: Worker, rooms: &Rooms, resealer: &Resealer) -> Worker {
+    let worker = texts(worker, rooms);
+    let worker = ehr(worker, rooms);
+    let worker = workflows(worker, rooms);
+    on(worker, RESEAL_VALUES, resealer, |room, job| async move { room.reseal(job).await })
+}
+
+fn texts(worker: Worker, rooms: &Rooms) -> Worker {
+    let worker = on(worker, messaging::TEXT_RECEIVED, &rooms.reader, |room, job| async move { room.read(job).await });
+    let worker = on(worker, messaging::SEND_TEXT, &rooms.sender, |room, job| async move { room.send(job).await });
+    let worker =
+        on(worker, messaging::SETTLE_ATTEMPT, &rooms.settler, |room, job| async move { room.settle(job).await });
+    on(worker, messaging::PULL_INBOUND, &rooms.puller, |room, job| async move { room.pull(job).await })
+}
+
+fn ehr(worker: Worker, rooms: &Rooms) -> Worker {
+    let side = &rooms.ehr_side;
+    let worker = on(worker, feed::POLL_APPOINTMENTS, &side.schedule, |room, job| async move { room.poll(job).await });
+    let worker = on(worker, feed::POLL_REFILLS, &side.refills, |room, job| async move { room.poll_refills(job).await });
+    let worker = on(worker, feed::POLL_TASKS, &side.refills, |room, job| async move { room.poll_tasks(job).await });
+    let worker = on(worker, messaging::TEXT_CHANGED, &side.filing, |room, job| async move { room.changed(job).await });
+    on(worker, chart::FILE_CONVERSATION, &side.filing, |room, job| async move { room.file(job).await })
+}
+
+fn workflows(worker: Worker, rooms: &Rooms) -> Worker {
+    let all = &rooms.ehr_side.workflows;
+    let worker =
+        on(worker, feed::APPOINTMENT_CHANGED, all, |room, job| async move { room.appointment_changed(job).await });
+    let worker = on(worker, workflow::REMINDER_DUE, all, |room, job| async move { room.reminder_due(job).await });
+    let worker = on(worker, routing::REPLY_READ, all, |room, job| async move { room.reply_read(job).await });
+    let worker = on(worker, workflow::WORKFLOW_TIMEOUT, all, |room, job| async move { room.timeout(job).await });
+    let worker = on(worker, feed::REFILL_DUE, all, |room, job| async move { room.refill_due(job).await });
+    on(worker, feed::REFILL_TASK_CHANGED, all, |room, job| async move { room.refill_task_changed(job).await })
+}
+
+/// Binds `kind` to what `handle` does with a clone of `room`.
+fn on<T, F, R>(worker: Worker, kind: &'static str, room: &T, handle: F) -> Worker
+where
+    T: Clone + Send + Sync + 'static,
+    F: Fn(T, LeasedJob) -> R + Send + Sync + 'static,
+    R: Future<Output = Outcome> + Send + 'static,
+{
+    let room = room.clone();
+    worker.bind(kind, move |job| handle(room.clone(), job))
 }

@@ -8,7 +8,9 @@
 mod carriers;
 mod client_address;
 pub mod command_line;
+mod ehr_ports;
 mod ehr_servers;
+mod ehr_side;
 mod ehrs;
 mod error;
 mod foundation;
@@ -24,18 +26,16 @@ mod web;
 pub use error::AppError;
 pub use serving::{ProcessRole, Service};
 
+use self::ehr_side::{EhrPolls, EhrSide};
 use crate::{
-    access::StaffDirectory,
     audit::{CoalescedRefusals, HeadExport, Sealer},
-    chart::Filing,
     config::Settings,
     db::Db,
-    ehr::{Ehrs, Ledger},
-    feed::{Intake, Poller},
+    feed::Intake,
     http::{self, Section, webhooks},
     jobs::{Worker, WorkerLimits},
     kernel::{Id, Instruments, PhoneNumber, Tenant},
-    messaging::{Delivery, Inbox, Puller, Sender, Settler, thread::Thread},
+    messaging::{Delivery, Inbox, Puller, Sender, Settler},
     patient::Directory,
     practice::Practices,
     routing::ReplyReader,
@@ -85,7 +85,7 @@ pub struct App {
     tenants: HashMap<String, Id<Tenant>>,
     worker: Worker,
     puller: Puller,
-    poller: Poller,
+    polls: EhrPolls,
     sealer: Sealer,
     /// Ends the streams of live changes.
     streams: CancellationToken,
@@ -115,7 +115,7 @@ impl App {
 
         let rooms = Rooms::build(settings, &running, &db, &vault, &tenants, Arc::clone(&practices))?;
         let resealer = Resealer::new(db.clone(), vault.clone(), instruments.clone());
-        let worker = handlers::bind(Worker::new(db.clone(), instruments.clone(), running.workers), &rooms, resealer);
+        let worker = handlers::bind(Worker::new(db.clone(), instruments.clone(), running.workers), &rooms, &resealer);
         let streams = CancellationToken::new();
         let web = web::Web {
             db: db.clone(),
@@ -139,7 +139,7 @@ impl App {
             tenants,
             worker,
             puller: rooms.puller,
-            poller: rooms.poller,
+            polls: EhrPolls::of(&rooms.ehr_side),
             sealer,
             streams,
             refusals,
@@ -194,7 +194,7 @@ impl App {
     /// [`AppError`] when the database is away.
     pub async fn schedule(&self) -> Result<(), AppError> {
         self.puller.schedule().await?;
-        Ok(self.poller.schedule().await?)
+        Ok(self.polls.schedule().await?)
     }
 
     /// Does everything but answer over HTTP until `stop`, then finishes what is in hand.
@@ -264,12 +264,11 @@ pub(crate) struct Rooms {
     delivery: Delivery,
     smart: SmartClient,
     people: Arc<people::People>,
-    pub(crate) puller: Puller,
-    pub(crate) poller: Poller,
-    pub(crate) filing: Filing,
-    pub(crate) reader: ReplyReader,
-    pub(crate) settler: Settler,
-    pub(crate) sender: Sender,
+    puller: Puller,
+    ehr_side: EhrSide,
+    reader: ReplyReader,
+    settler: Settler,
+    sender: Sender,
 }
 
 impl Rooms {
@@ -309,7 +308,7 @@ impl Rooms {
         let intake = Intake::new(db.clone(), vault.clone(), instruments.clone(), ehrs.clone(), directory.clone());
         let people =
             Arc::new(people::People { ehrs: ehrs.clone(), intake: intake.clone(), instruments: instruments.clone() });
-        let (schedule_reader, filing) = Self::ehr_side(running, db, vault, &ehrs, &practices, &directory, intake);
+        let ehr_side = EhrSide::build(running, (db, vault), &ehrs, &practices, &directory, &intake);
         let delivery = Delivery::new(db.clone(), vault.clone(), instruments.clone());
         Ok(Self {
             practices,
@@ -319,35 +318,11 @@ impl Rooms {
             smart,
             people,
             puller,
-            poller: schedule_reader,
-            filing,
+            ehr_side,
             reader,
             settler,
             sender,
         })
-    }
-
-    fn ehr_side(
-        running: &Running,
-        db: &Db,
-        vault: &Vault,
-        ehrs: &Ehrs,
-        practices: &Arc<Practices>,
-        directory: &Directory,
-        intake: Intake,
-    ) -> (Poller, Filing) {
-        let instruments = &running.instruments;
-        let schedule_reader = Poller::new(db.clone(), instruments.clone(), Arc::clone(practices), ehrs.clone(), intake);
-        let filing = Filing::new(
-            db.clone(),
-            instruments.clone(),
-            ehrs.clone(),
-            Ledger::new(db.clone(), vault.clone(), instruments.clone()),
-            Thread::new(db.clone(), vault.clone(), instruments.clone()),
-            directory.clone(),
-            StaffDirectory::new(db.clone(), vault.clone(), instruments.clone()),
-        );
-        (schedule_reader, filing)
     }
 
     fn sections(&self, db: &Db, refusals: &Arc<CoalescedRefusals>, running: &Running) -> Vec<Section> {

@@ -159,7 +159,8 @@ async fn offers_are_free_slots_of_the_same_practitioner_on_different_days() {
         assert_eq!(slot["schedule"]["reference"], "Schedule/schedule-john-smith");
         assert!(offer.start >= soonest && Some(offer.start) != view.start);
     }
-    let days: std::collections::BTreeSet<_> = offers.iter().map(|offer| offer.start.to_string()[..10].to_owned()).collect();
+    let days: std::collections::BTreeSet<_> =
+        offers.iter().map(|offer| offer.start.to_string()[..10].to_owned()).collect();
     assert_eq!(days.len(), 3);
 }
 
@@ -235,8 +236,13 @@ async fn whatever_answer_is_lost_the_move_ends_once() {
             if matches!(outcome, Err(EhrError::Unknown | EhrError::Unavailable { .. })) {
                 outcome = bench.scheduling.move_appointment(&bench.ehr, &wanted).await;
             }
-            bench.assert_moved(&wanted, &outcome.unwrap_or_else(|error| panic!("{method} {path} {fault:?}: {error}"))).await;
-            assert_eq!(bench.rows("SELECT COUNT(*) AS n FROM ehr_write WHERE state IN ('pending', 'unknown')").await, 0);
+            bench
+                .assert_moved(&wanted, &outcome.unwrap_or_else(|error| panic!("{method} {path} {fault:?}: {error}")))
+                .await;
+            assert_eq!(
+                bench.rows("SELECT COUNT(*) AS n FROM ehr_write WHERE state IN ('pending', 'unknown')").await,
+                0
+            );
         }
     }
 }

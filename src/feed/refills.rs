@@ -19,7 +19,7 @@ const REFILLS_EVERY: SignedDuration = SignedDuration::from_hours(1);
 /// The payload of [`REFILL_DUE`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RefillDue {
-    /// The prescription, as `MedicationRequest/1`.
+    /// The FHIR id of the prescription.
     pub medication_request: String,
     /// Whose.
     pub patient: Id<Patient>,
@@ -108,7 +108,7 @@ impl RefillPoller {
     }
 
     async fn announce_refill(&self, ehr: &Ehr, refill: &DueRefill) -> Result<(), EhrError> {
-        let medication_request = refill.medication_request.to_string();
+        let medication_request = refill.medication_request.id().to_owned();
         let feed = format!("refill {medication_request}");
         if self.position(ehr.tenant, &feed).await?.as_deref() == Some(refill.due_on.to_string().as_str()) {
             return Ok(());

@@ -1,0 +1,87 @@
+//! The rooms that speak with EHRs, put together.
+
+use super::{Running, ehr_ports::EhrPorts};
+use crate::{
+    access::StaffDirectory,
+    chart::Filing,
+    db::Db,
+    ehr::{self, Ehrs, Ledger},
+    feed::{Intake, Poller, RefillPoller},
+    jobs::JobError,
+    messaging::thread::Thread,
+    patient::Directory,
+    practice::Practices,
+    vault::Vault,
+    workflow::Workflows,
+};
+use std::sync::Arc;
+
+/// What reads the EHR, files into it, and changes it for patients.
+pub(super) struct EhrSide {
+    pub(super) schedule: Poller,
+    pub(super) refills: RefillPoller,
+    pub(super) filing: Filing,
+    pub(super) workflows: Workflows,
+}
+
+impl EhrSide {
+    pub(super) fn build(
+        running: &Running,
+        (db, vault): (&Db, &Vault),
+        ehrs: &Ehrs,
+        practices: &Arc<Practices>,
+        directory: &Directory,
+        intake: &Intake,
+    ) -> Self {
+        let instruments = &running.instruments;
+        let ledger = Ledger::new(db.clone(), vault.clone(), instruments.clone());
+        let ports = Arc::new(EhrPorts {
+            ehrs: ehrs.clone(),
+            practices: Arc::clone(practices),
+            scheduling: ehr::Scheduling::new(db.clone(), instruments.clone(), ledger.clone()),
+            refills: ehr::Refills::new(instruments.clone(), ledger.clone()),
+        });
+        let polled = (Arc::clone(practices), ehrs.clone(), intake.clone());
+        let schedule =
+            Poller::new(db.clone(), instruments.clone(), polled.0.clone(), polled.1.clone(), polled.2.clone());
+        let refills = RefillPoller::new(db.clone(), instruments.clone(), polled.0, polled.1, polled.2);
+        let filing = Filing::new(
+            db.clone(),
+            instruments.clone(),
+            ehrs.clone(),
+            ledger,
+            Thread::new(db.clone(), vault.clone(), instruments.clone()),
+            directory.clone(),
+            StaffDirectory::new(db.clone(), vault.clone(), instruments.clone()),
+        );
+        let workflows = Workflows::new(
+            db.clone(),
+            vault.clone(),
+            instruments.clone(),
+            Arc::clone(practices),
+            directory.clone(),
+            Arc::clone(&ports) as Arc<dyn crate::workflow::Scheduling>,
+            ports,
+        );
+        Self { schedule, refills, filing, workflows }
+    }
+}
+
+/// What repeats by itself on the EHR's side.
+#[derive(Clone)]
+pub(super) struct EhrPolls {
+    schedule: Poller,
+    refills: RefillPoller,
+}
+
+impl EhrPolls {
+    pub(super) fn of(side: &EhrSide) -> Self {
+        Self { schedule: side.schedule.clone(), refills: side.refills.clone() }
+    }
+
+    /// Makes sure that each tenant is polled from now on.
+    pub(super) async fn schedule(&self) -> Result<(), JobError> {
+        self.schedule.schedule().await?;
+        self.refills.schedule().await
+    }
+}
