@@ -32,3 +32,5 @@ mod service;
 mod serving;
 #[cfg(test)]
 mod unknown;
+#[cfg(test)]
+mod visits;

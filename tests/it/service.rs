@@ -71,10 +71,11 @@ pub(crate) struct Service {
     _folder: tempfile::TempDir,
 }
 
-/// The phones in the room: two patients, one of them a landline, and a stranger.
+/// The phones in the room: patients, one of them on a landline, and a stranger.
 pub(crate) const ANA: &str = "+12125550101";
 pub(crate) const LUIS: &str = "+12125550102";
 pub(crate) const STRANGER: &str = "+12125550177";
+pub(crate) const JAMES: &str = "+12125550107";
 
 impl Service {
     pub(crate) async fn start(database: &TestDatabase, setting: Setting) -> Self {
@@ -258,6 +259,7 @@ async fn start_carrier(base: &str, instruments: &Instruments, setting: Setting, 
             phone("Ana", ANA, PhoneKind::Mobile),
             phone("Luis", LUIS, PhoneKind::Landline),
             phone("Stranger", STRANGER, PhoneKind::Mobile),
+            phone("James", JAMES, PhoneKind::Mobile),
         ],
         callback_delay: Duration::ZERO,
     })

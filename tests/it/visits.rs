@@ -1,0 +1,111 @@
+//! The main job, end to end: a reminder, an answer in the patient's own words, and the appointment in the EHR.
+
+use crate::{
+    database::both_databases,
+    feed::chart,
+    service::{ANA, JAMES, Service, Setting},
+};
+use chartwire::{db::sql, sandbox::clinic::persona};
+use jiff::SignedDuration;
+use serde_json::Value;
+
+
+async fn count(service: &Service, text: &'static str) -> i64 {
+    service.app.db().one(sql(text)).await.unwrap().get("n").unwrap()
+}
+
+async fn ana_visit(service: &Service) -> Value {
+    chart(service, "Appointment?_id=appointment-ana-lopez").await.remove(0)
+}
+
+/// The schedule is known on the eve, so that the reminder three days before falls due while the service runs.
+async fn reminded(database: &crate::database::TestDatabase) -> Service {
+    let service = Service::start(database, Setting { now: "2026-11-23T14:30:00Z", ..Setting::default() }).await;
+    service.app.schedule().await.unwrap();
+    service.settle().await;
+    assert_eq!(service.on(ANA).len(), 0, "nothing is due at half past nine: {:?}", service.on(ANA));
+    service.advance(SignedDuration::from_mins(31));
+    service.settle().await;
+    service
+}
+
+both_databases! {
+    async fn a_reminder_goes_out_and_is_confirmed_in_the_ehr(database: TestDatabase) {
+        let service = reminded(&database).await;
+        let texts = service.on(ANA);
+        assert_eq!(texts.len(), 1, "{texts:?}");
+        assert!(texts[0].contains("Reply C to confirm"), "{texts:?}");
+        service.text(ANA, "yes I'll be there").await;
+        service.settle().await;
+        assert!(service.on(ANA)[1].contains("confirmed"), "{:?}", service.on(ANA));
+        assert_eq!(ana_visit(&service).await["participant"][0]["status"], "accepted");
+        service.stop().await;
+    }
+
+    async fn a_visit_is_moved_in_three_texts(database: TestDatabase) {
+        let service = reminded(&database).await;
+        let before = ana_visit(&service).await["start"].clone();
+        service.text(ANA, "RESCHEDULE").await;
+        service.settle().await;
+        assert!(service.on(ANA)[1].contains("1)"), "{:?}", service.on(ANA));
+        service.text(ANA, "2").await;
+        service.settle().await;
+        assert!(service.on(ANA)[2].contains("Your visit is now"), "{:?}", service.on(ANA));
+        let after = ana_visit(&service).await;
+        assert_ne!(after["start"], before);
+        assert_eq!(after["status"], "booked");
+        // Our own change is not announced as the staff's.
+        service.advance(SignedDuration::from_mins(5));
+        service.settle().await;
+        assert_eq!(service.on(ANA).len(), 3, "{:?}", service.on(ANA));
+        service.stop().await;
+    }
+
+    async fn a_slot_that_staff_took_meanwhile_leads_to_a_new_offer(database: TestDatabase) {
+        let service = reminded(&database).await;
+        service.text(ANA, "R").await;
+        service.settle().await;
+        let row = service.app.db().one(sql("SELECT offered FROM question WHERE context = 'reschedule_offer' AND state = 'open'")).await.unwrap();
+        let offered: Value = serde_json::from_str(&row.get::<String>("offered").unwrap()).unwrap();
+        let slot = offered["offered"][0]["slot"].as_str().unwrap().to_owned();
+        let url = format!("{}/{slot}", service.ehr.fhir_base().as_str().trim_end_matches('/'));
+        let http = reqwest::Client::new();
+        let current: Value = http.get(&url).bearer_auth(service.ehr.staff_token()).send().await.unwrap().json().await.unwrap();
+        let mut taken = current.clone();
+        taken["status"] = "busy".into();
+        let etag = format!("W/\"{}\"", current["meta"]["versionId"].as_str().unwrap());
+        let put = http.put(&url).bearer_auth(service.ehr.staff_token()).header("If-Match", etag).json(&taken).send().await.unwrap();
+        assert!(put.status().is_success());
+        service.text(ANA, "1").await;
+        service.settle().await;
+        assert!(service.on(ANA)[2].contains("just taken"), "{:?}", service.on(ANA));
+        service.text(ANA, "1").await;
+        service.settle().await;
+        assert!(service.on(ANA)[3].contains("Your visit is now"), "{:?}", service.on(ANA));
+        service.stop().await;
+    }
+
+    async fn a_visit_is_cancelled_in_two_steps(database: TestDatabase) {
+        let service = reminded(&database).await;
+        service.text(ANA, "please cancel my appointment").await;
+        service.settle().await;
+        assert_eq!(ana_visit(&service).await["status"], "booked", "asked first");
+        service.text(ANA, "YES").await;
+        service.settle().await;
+        assert_eq!(ana_visit(&service).await["status"], "cancelled", "{:?}", service.on(ANA));
+        service.stop().await;
+    }
+
+    async fn a_refill_is_requested_and_its_status_comes_back(database: TestDatabase) {
+        let service = reminded(&database).await;
+        let texts = service.on(JAMES);
+        assert!(texts.iter().any(|text| text.contains("due for refill")), "{texts:?}");
+        service.text(JAMES, "YES").await;
+        service.settle().await;
+        let tasks = chart(&service, &format!("Task?patient=Patient/{}", persona::JAMES_CARTER)).await;
+        assert_eq!(tasks.len(), 1, "{tasks:?} {:?}", service.on(JAMES));
+        assert_eq!(tasks[0]["status"], "requested");
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM refill_notice WHERE task IS NOT NULL").await, 1);
+        service.stop().await;
+    }
+}
