@@ -8,6 +8,8 @@
 mod carriers;
 mod client_address;
 pub mod command_line;
+#[cfg(feature = "sandbox")]
+pub mod demo;
 mod ehr_ports;
 mod ehr_servers;
 mod ehr_side;

@@ -157,9 +157,11 @@ pub(super) fn language(value: &Value) -> Parsed<Language> {
         .ok_or_else(|| Wrong::new("there are no templates in this language", "write \"en\" or \"es\""))
 }
 
-/// A time of day to the minute.
+/// A time of day to the minute, or to the second.
 pub(super) fn time(value: &Value) -> Parsed<civil::Time> {
-    civil::Time::strptime("%H:%M", text(value)?)
+    let text = text(value)?;
+    civil::Time::strptime("%H:%M", &text)
+        .or_else(|_| civil::Time::strptime("%H:%M:%S", &text))
         .map_err(|_| Wrong::new("this is no time of day", "write hours and minutes: \"09:30\""))
 }
 

@@ -23,6 +23,10 @@ pub enum CommandError {
     /// A job cannot be enqueued.
     #[error("the background work cannot be started: {0}")]
     Job(#[from] JobError),
+    /// The demo did not run.
+    #[cfg(feature = "sandbox")]
+    #[error(transparent)]
+    Demo(#[from] crate::app::demo::DemoError),
     /// There is no tenant of the name that was given.
     #[error("the configuration has no tenant of that name; its tenants are {known}")]
     NoSuchTenant {

@@ -41,6 +41,9 @@ pub struct CommandLine {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Run the service beside a sandbox EHR, carrier and phones, to try it
+    #[cfg(feature = "sandbox")]
+    Demo(crate::app::demo::DemoOptions),
     /// Serve until told to stop (SIGTERM or ctrl-c)
     Serve {
         #[command(flatten)]
@@ -139,6 +142,11 @@ async fn dispatch(
     instruments: &Instruments,
 ) -> Result<Ended, CommandError> {
     match command {
+        #[cfg(feature = "sandbox")]
+        Command::Demo(options) => {
+            crate::app::demo::run(&options, instruments, streams.out).await?;
+            Ok(Ended::Well)
+        }
         Command::Serve { config, role } => serve::serve(&config.settings()?, &role, instruments).await,
         Command::Check(config) => check::check(&config, streams.out, instruments).await,
         Command::Migrate(config) => migrate(&config, streams.out).await,
