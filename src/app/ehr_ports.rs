@@ -145,8 +145,8 @@ impl EhrPorts {
 /// What a Task's status says to the patient (<https://hl7.org/fhir/R4/task.html#statemachine>).
 const fn refill_status(status: TaskStatus) -> RefillStatus {
     match status {
-        TaskStatus::Accepted | TaskStatus::InProgress | TaskStatus::Ready => RefillStatus::Approved,
-        TaskStatus::Completed => RefillStatus::Ready,
+        // A finished request is an approved one. That the pharmacy has it ready a Task does not say (law 6).
+        TaskStatus::Accepted | TaskStatus::InProgress | TaskStatus::Completed => RefillStatus::Approved,
         TaskStatus::Rejected | TaskStatus::Cancelled | TaskStatus::Failed | TaskStatus::EnteredInError => {
             RefillStatus::Declined
         }

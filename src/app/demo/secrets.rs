@@ -38,13 +38,13 @@ fn kept(
     match fs::read_to_string(path) {
         Ok(kept) => Ok(Zeroizing::new(kept)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let made = make()?;
+            let fresh = make()?;
             let mut options = fs::OpenOptions::new();
             options.write(true).create_new(true);
             #[cfg(unix)]
             std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            options.open(path)?.write_all(made.as_bytes())?;
-            Ok(made)
+            options.open(path)?.write_all(fresh.as_bytes())?;
+            Ok(fresh)
         }
         Err(error) => Err(error.into()),
     }

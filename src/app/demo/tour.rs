@@ -14,7 +14,7 @@ use serde_json::Value;
 use std::{io::Write, net::SocketAddr, time::Duration};
 
 /// How long a step may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How long nothing may happen after STOP for the tour to believe that nothing leaves.
 const SILENCE: Duration = Duration::from_secs(4);
 const ANA: &str = "+12125550101";
@@ -47,11 +47,11 @@ async fn reschedule(peers: &Peers, chart: &Chart<'_>, out: Out<'_>) -> Result<()
     let moved = next_text(peers, ANA, 2, "Your visit is now").await?;
     shown(out, "to Ana", &moved)?;
     let after = chart.one(&format!("Appointment?_id={VISIT}")).await?;
-    if before["start"] == after["start"] || after["status"] != "booked" {
+    if at(&before, "/start") == at(&after, "/start") || at(&after, "/status") != "booked" {
         return Err(DemoError::Step("the EHR does not have the visit at its new time".to_owned()));
     }
-    let (from, to, slot) = (&before["start"], &after["start"], &after["slot"][0]["reference"]);
-    writeln!(out, "  in the EHR   Appointment/{VISIT}: {from} -> {to}, {slot}, status {}", after["status"])?;
+    let (from, to, slot) = (at(&before, "/start"), at(&after, "/start"), at(&after, "/slot/0/reference"));
+    writeln!(out, "  in the EHR   Appointment/{VISIT}: {from} -> {to}, {slot}, status {}", at(&after, "/status"))?;
     Ok(())
 }
 
@@ -67,13 +67,13 @@ async fn refill(peers: &Peers, chart: &Chart<'_>, out: Out<'_>) -> Result<(), De
         out,
         "  in the EHR   Task/{}: status {}, focus {}",
         id(&task),
-        task["status"],
-        task["focus"]["reference"]
+        at(&task, "/status"),
+        at(&task, "/focus/reference")
     )?;
     chart.set_status(&task, "completed").await?;
     writeln!(out, "  the prescriber completes the Task in the EHR")?;
-    let ready = text_with(peers, JAMES, "picked up").await?;
-    shown(out, "to James", &ready)
+    let approved = text_with(peers, JAMES, "was approved").await?;
+    shown(out, "to James", &approved)
 }
 
 async fn nurse(peers: &Peers, chart: &Chart<'_>, service: SocketAddr, out: Out<'_>) -> Result<(), DemoError> {
@@ -130,10 +130,10 @@ async fn stop(peers: &Peers, service: SocketAddr, out: Out<'_>) -> Result<(), De
 async fn filed(chart: &Chart<'_>, out: Out<'_>) -> Result<(), DemoError> {
     heading(out, "Both sides of the conversation in the chart, read back from the EHR")?;
     let query = format!("Communication?subject=Patient/{}&_sort=sent&_count=100", persona::ANA_LOPEZ);
-    let done = |found: &[Value]| found.len() >= 8 && found.iter().all(|text| text["status"] == "completed");
+    let done = |found: &[Value]| found.len() >= 8 && found.iter().all(|text| at(text, "/status") == "completed");
     for text in chart.until(&query, done).await? {
-        let from = text["sender"]["reference"].as_str().unwrap_or("Organization (the practice)");
-        writeln!(out, "  Communication/{}  {}  {from}: {}", id(&text), text["status"], words(&text))?;
+        let from = at(&text, "/sender/reference").as_str().unwrap_or("Organization (the practice)");
+        writeln!(out, "  Communication/{}  {}  {from}: {}", id(&text), at(&text, "/status"), words(&text))?;
     }
     Ok(())
 }
@@ -211,12 +211,17 @@ async fn text_with(peers: &Peers, phone: &str, expected: &str) -> Result<String,
     found().map(|text| text.body).ok_or_else(|| DemoError::Step(format!("no text with \"{expected}\" arrived")))
 }
 
+/// What stands at a JSON pointer; null where nothing does.
+fn at<'a>(resource: &'a Value, pointer: &str) -> &'a Value {
+    resource.pointer(pointer).unwrap_or(&Value::Null)
+}
+
 fn id(resource: &Value) -> &str {
-    resource["id"].as_str().unwrap_or_default()
+    at(resource, "/id").as_str().unwrap_or_default()
 }
 
 fn words(communication: &Value) -> &str {
-    communication["payload"][0]["contentString"].as_str().unwrap_or_default()
+    at(communication, "/payload/0/contentString").as_str().unwrap_or_default()
 }
 
 /// The EHR as its own staff see it.
@@ -234,8 +239,8 @@ impl Chart<'_> {
         let failed = |_| DemoError::Step("the EHR does not answer".to_owned());
         let request = self.http.get(self.url(query)).bearer_auth(self.peers.ehr.staff_token());
         let bundle: Value = request.send().await.map_err(failed)?.json().await.map_err(failed)?;
-        let entries = bundle["entry"].as_array().cloned().unwrap_or_default();
-        Ok(entries.into_iter().map(|entry| entry["resource"].clone()).collect())
+        let entries = at(&bundle, "/entry").as_array().cloned().unwrap_or_default();
+        Ok(entries.into_iter().map(|entry| at(&entry, "/resource").clone()).collect())
     }
 
     async fn one(&self, query: &str) -> Result<Value, DemoError> {
@@ -258,9 +263,11 @@ impl Chart<'_> {
 
     async fn set_status(&self, resource: &Value, status: &str) -> Result<(), DemoError> {
         let failed = |_| DemoError::Step("the EHR does not answer".to_owned());
-        let path = format!("{}/{}", resource["resourceType"].as_str().unwrap_or_default(), id(resource));
+        let path = format!("{}/{}", at(resource, "/resourceType").as_str().unwrap_or_default(), id(resource));
         let mut changed = resource.clone();
-        changed["status"] = status.into();
+        if let Some(object) = changed.as_object_mut() {
+            object.insert("status".to_owned(), status.into());
+        }
         let request = self.http.put(self.url(&path)).bearer_auth(self.peers.ehr.staff_token()).json(&changed);
         let answer = request.send().await.map_err(failed)?;
         if answer.status().is_success() { Ok(()) } else { Err(DemoError::Step(format!("the EHR refuses {path}"))) }
