@@ -62,6 +62,7 @@ CREATE TABLE slot_hold (
     tenant BLOB NOT NULL,
     slot TEXT NOT NULL,
     workflow BLOB NOT NULL,
+    appointment TEXT NOT NULL,
     -- JSON: the slots that the appointment fills until it has moved
     leaves TEXT NOT NULL,
     expires_at INTEGER NOT NULL,

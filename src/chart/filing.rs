@@ -5,18 +5,20 @@ use super::{
     communication::{self, Parties},
 };
 use crate::{
-    access::StaffDirectory,
+    access::{StaffDirectory, Team},
     audit::Actor,
-    db::{Command, Db, DbError, Tx, sql},
+    db::{Command, Db, DbError, Topic, Tx, sql},
     ehr::{Ehr, EhrError, Ehrs, Ledger, WriteIntent, WrittenRef},
     fhir::{PatchOperation, ResourceRef, views::CommunicationView},
+    intent::Urgency,
     jobs::{JobError, LeasedJob, NewJob, Outcome, enqueue},
-    kernel::{Id, Instruments, Tenant},
+    kernel::{Id, Instruments, Patient, Tenant},
     messaging::{
         self, AboutText, Author, Conversation, Message,
         thread::{Reader, TextRecord, Thread},
     },
     patient::Directory,
+    routing::{NewTask, StaffTask, TaskReason, open_task},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -101,15 +103,22 @@ impl Filing {
             }
             match self.file_text(&ehr, &due).await {
                 Ok(()) => {}
-                // One text that the EHR will not take does not keep the others out of the chart.
-                Err(EhrError::Refused { code }) => {
-                    metrics::counter!("chartwire_filing_rejected_total").increment(1);
-                    self.note(&ehr, &due, None, Some(code)).await?;
-                }
-                Err(error) => return Err(error.into()),
+                Err(error) => self.reject(&ehr, &due, error).await?,
             }
         }
         Ok(())
+    }
+
+    /// One text that the EHR will not take does not keep the others out of the chart: people see to it.
+    async fn reject(&self, ehr: &Ehr, due: &Due, error: EhrError) -> Result<(), JobError> {
+        let code = match error {
+            EhrError::Refused { code } => code,
+            EhrError::NotFound => "ehr-not-found",
+            EhrError::Unreadable => "ehr-unreadable",
+            error => return Err(error.into()),
+        };
+        metrics::counter!("chartwire_filing_rejected_total").increment(1);
+        Ok(self.note(ehr, due, None, Some(code)).await?)
     }
 
     /// The texts that the chart does not show as they are, in order.
@@ -221,6 +230,7 @@ impl Filing {
             state: due.state.clone(),
             written,
             code,
+            task: self.instruments.new_id(),
             now: self.instruments.now(),
         };
         Ok(self.db.execute(command).await?)
@@ -252,6 +262,8 @@ struct NoteFiled {
     state: String,
     written: Option<WrittenRef>,
     code: Option<&'static str>,
+    /// The id of the work for people, where the EHR would not take the text.
+    task: Id<StaffTask>,
     now: Timestamp,
 }
 
@@ -272,12 +284,33 @@ impl Command for NoteFiled {
             .bind(self.now),
         )
         .await?;
-        let patient = tx
+        let patient: Option<Id<Patient>> = tx
             .one(sql("SELECT patient FROM message WHERE tenant = $1 AND id = $2").bind(self.tenant).bind(self.message))
-            .await?;
-        if let Some(patient) = patient.get::<Option<Id<crate::kernel::Patient>>>("patient")? {
-            tx.publish(crate::db::Topic::Thread, format!("{}/{patient}", self.tenant));
+            .await?
+            .get("patient")?;
+        if self.code.is_some() {
+            open_task(tx, &self.not_filed(patient)).await?;
+        }
+        if let Some(patient) = patient {
+            tx.publish(Topic::Thread, format!("{}/{patient}", self.tenant));
         }
         Ok(())
+    }
+}
+
+impl NoteFiled {
+    fn not_filed(&self, patient: Option<Id<Patient>>) -> NewTask {
+        NewTask {
+            id: self.task,
+            tenant: self.tenant,
+            patient,
+            message: Some(self.message),
+            team: Team::Management,
+            reason: TaskReason::NotFiled,
+            urgency: Urgency::Routine,
+            about: None,
+            unique_key: format!("not-filed:{}", self.message),
+            now: self.now,
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What the EHR says it can do: its CapabilityStatement (<https://hl7.org/fhir/R4/capabilitystatement.html>), read once
+//! What the EHR says it can do: its `CapabilityStatement` (<https://hl7.org/fhir/R4/capabilitystatement.html>), read once
 //! and again after a day. What it does not advertise is not relied on.
 
 use super::{Ehr, EhrError};

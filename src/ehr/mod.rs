@@ -20,7 +20,7 @@ pub use error::EhrError;
 pub use ledger::{Ledger, WriteIntent, WrittenRef};
 pub use refill::{DueRefill, DueRefills, RefillOutcome, Refills, due_refills, task_status};
 pub use roles::{RoleRule, mirrored_roles};
-pub use scheduling::{Move, MoveOutcome, OfferedSlot, Scheduling, SlotHolder, VisitChange, Wanted};
+pub use scheduling::{Move, MoveOutcome, OfferedSlot, RELEASE_SLOT_HOLD, Scheduling, SlotHolder, VisitChange, Wanted};
 
 use crate::{
     fhir::FhirClient,

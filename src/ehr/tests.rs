@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     db::{Db, DbKeyStore, sql},
     fhir::{Limits, ResourceRef, ServerBase, TokioPacer, views::AppointmentView},
+    jobs::{Worker, WorkerLimits},
     kernel::{Instruments, ManualClock, SystemClock, SystemEntropy},
     sandbox::{EhrOptions, Fault, FaultRule, RegisteredClient, RunningEhr, clinic::persona},
     smart::{
@@ -22,7 +23,7 @@ const NOW: &str = "2026-11-23T17:00:00Z";
 
 struct Bench {
     sandbox: RunningEhr,
-    ehr: Ehr,
+    ehr: Arc<Ehr>,
     ledger: Ledger,
     scheduling: Scheduling,
     db: Db,
@@ -42,12 +43,12 @@ impl Bench {
         keks.insert(TENANT, vec![Kek::generate(&SystemEntropy)]).unwrap();
         let vault = Vault::new(Arc::new(DbKeyStore::new(db.clone())), Arc::new(keks), instruments.clone());
         let pem = SigningKey::generate_pem(SigningAlgorithm::Es384).unwrap();
-        let keys = || SigningKeys::new(vec![SigningKey::from_pem(&pem, SigningAlgorithm::Es384).unwrap()]).unwrap();
+        let signing = || SigningKeys::new(vec![SigningKey::from_pem(&pem, SigningAlgorithm::Es384).unwrap()]).unwrap();
         let jwks = MockServer::start().await;
-        let answer = ResponseTemplate::new(200).set_body_json(keys().jwks());
+        let answer = ResponseTemplate::new(200).set_body_json(signing().jwks());
         Mock::given(matchers::any()).respond_with(answer).mount(&jwks).await;
         let sandbox = sandbox(&jwks, &instruments).await;
-        let ehr = ehr(&sandbox, keys());
+        let ehr = Arc::new(ehr(&sandbox, signing()));
         let ledger = Ledger::new(db.clone(), vault, instruments.clone());
         let scheduling = Scheduling::new(db.clone(), instruments.clone(), ledger.clone());
         Self { sandbox, ehr, ledger, scheduling, db, clock, instruments, _jwks: jwks, _folder: folder }
@@ -86,6 +87,19 @@ impl Bench {
         let request = reqwest::Client::new().patch(url).bearer_auth(self.sandbox.staff_token());
         let request = request.header("content-type", "application/json-patch+json").body(operations.to_string());
         assert!(request.send().await.unwrap().status().is_success());
+    }
+
+    /// Runs what ends holds.
+    fn worker(&self) -> Worker {
+        let (scheduling, ehrs) =
+            (self.scheduling.clone(), Ehrs(Arc::new(HashMap::from([(TENANT, Arc::clone(&self.ehr))]))));
+        Worker::new(self.db.clone(), self.instruments.clone(), WorkerLimits::default()).bind(
+            RELEASE_SLOT_HOLD,
+            move |job| {
+                let (scheduling, ehrs) = (scheduling.clone(), ehrs.clone());
+                async move { scheduling.release_hold(&ehrs, job).await }
+            },
+        )
     }
 
     async fn rows(&self, text: &'static str) -> i64 {
@@ -257,11 +271,34 @@ async fn a_hold_that_nobody_came_back_for_runs_out() {
     bench.sandbox.misbehaviour().clear();
     let other = Move { holder: bench.instruments.new_id(), ..wanted.clone() };
     assert_eq!(bench.scheduling.move_appointment(&bench.ehr, &other).await.unwrap(), MoveOutcome::SlotTaken);
+    let worker = bench.worker();
     bench.clock.advance(SignedDuration::from_mins(6));
-    bench.scheduling.release_expired(&bench.ehr).await.unwrap();
+    worker.run_due().await.unwrap();
     assert_eq!(bench.read(&wanted.slot).await["status"], "free");
     let outcome = bench.scheduling.move_appointment(&bench.ehr, &other).await.unwrap();
     bench.assert_moved(&other, &outcome).await;
+}
+
+#[tokio::test]
+async fn a_move_that_happened_although_nobody_came_back_leaves_its_old_slot_free() {
+    let bench = Bench::new().await;
+    let wanted = bench.anas_move().await;
+    let (_, before) = bench.appointment("appointment-ana-lopez").await;
+    // The EHR books and goes away at once.
+    bench.fault(Fault::LoseAnswer, "PATCH", "Appointment");
+    let away = FaultRule { skip: 1, ..FaultRule::on(Fault::Unavailable, "GET", "/fhir/Appointment") };
+    bench.sandbox.misbehaviour().add(away);
+    assert!(bench.scheduling.move_appointment(&bench.ehr, &wanted).await.is_err());
+    bench.sandbox.misbehaviour().clear();
+    let worker = bench.worker();
+    worker.run_due().await.unwrap();
+    assert_eq!(bench.rows("SELECT COUNT(*) AS n FROM slot_hold").await, 1, "it has not run out");
+    bench.clock.advance(SignedDuration::from_mins(6));
+    worker.run_due().await.unwrap();
+    assert_eq!(bench.rows("SELECT COUNT(*) AS n FROM slot_hold").await, 0);
+    assert_eq!(bench.read(&before.slots[0]).await["status"], "free");
+    let outcome = bench.scheduling.move_appointment(&bench.ehr, &wanted).await.unwrap();
+    bench.assert_moved(&wanted, &outcome).await;
 }
 
 #[tokio::test]

@@ -1,11 +1,14 @@
 //! Our own holds of slots: one row a slot, which arbitrates between patients of ours before the EHR is asked.
 
 use crate::{
-    db::{Command, Db, DbError, Row, Tx, sql},
+    db::{Command, Db, DbError, Tx, sql},
+    ehr::EhrError,
     fhir::ResourceRef,
-    kernel::{Id, Tenant},
+    jobs::{NewJob, enqueue},
+    kernel::{Id, Instruments, Tenant},
 };
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 /// How long a hold keeps others off, counted from the last try.
 const HOLD: SignedDuration = SignedDuration::from_mins(5);
@@ -13,66 +16,91 @@ const HOLD: SignedDuration = SignedDuration::from_mins(5);
 /// Marks ids of whoever holds a slot: a workflow.
 pub enum SlotHolder {}
 
+/// A hold may have run out; the payload is the slot and its holder.
+pub const RELEASE_SLOT_HOLD: &str = "ReleaseSlotHold";
+
+/// The payload of [`RELEASE_SLOT_HOLD`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct HeldSlot {
+    pub(super) slot: String,
+    pub(super) holder: Id<SlotHolder>,
+}
+
+/// A slot that is held for a move.
+pub(super) struct Hold {
+    pub(super) tenant: Id<Tenant>,
+    pub(super) slot: ResourceRef,
+    pub(super) holder: Id<SlotHolder>,
+    /// What is to be moved there.
+    pub(super) appointment: ResourceRef,
+    /// The slots that the move leaves free, for when it is picked up again after the appointment has forgotten them.
+    pub(super) leaves: Vec<ResourceRef>,
+}
+
 #[derive(Clone)]
 pub(super) struct SlotHolds {
     db: Db,
+    instruments: Instruments,
 }
 
 impl SlotHolds {
-    pub(super) const fn new(db: Db) -> Self {
-        Self { db }
+    pub(super) const fn new(db: Db, instruments: Instruments) -> Self {
+        Self { db, instruments }
     }
 
-    /// Takes or renews the hold; `false` when another has it. `leaves` are the slots that the move leaves free, kept for
-    /// the case that it is picked up again after the appointment has forgotten them.
-    pub(super) async fn take(
-        &self,
-        tenant: Id<Tenant>,
-        slot: &ResourceRef,
-        holder: Id<SlotHolder>,
-        leaves: &[ResourceRef],
-        now: Timestamp,
-    ) -> Result<bool, DbError> {
-        let leaves: Vec<String> = leaves.iter().map(ToString::to_string).collect();
-        let leaves = serde_json::to_string(&leaves).map_err(|_| DbError::Decode { column: "leaves" })?;
+    /// Takes or renews the hold, and sees to its end; `false` when another has it, or had it and the EHR's hold is still to be
+    /// given back.
+    pub(super) async fn take(&self, hold: &Hold) -> Result<bool, EhrError> {
+        let now = self.instruments.now();
         let expires_at = now.checked_add(HOLD).unwrap_or(Timestamp::MAX);
-        self.db.execute(Take { tenant, slot: slot.to_string(), holder, leaves, now, expires_at }).await
+        let leaves: Vec<String> = hold.leaves.iter().map(ToString::to_string).collect();
+        let place = HeldSlot { slot: hold.slot.to_string(), holder: hold.holder };
+        let release = NewJob::new(&self.instruments, hold.tenant, RELEASE_SLOT_HOLD, &place)
+            .map_err(|_| EhrError::Unreadable)?
+            .unique(format!("{} {}", place.slot, place.holder))
+            .at(expires_at);
+        let take = Take {
+            tenant: hold.tenant,
+            held: place,
+            appointment: hold.appointment.to_string(),
+            leaves: serde_json::to_string(&leaves).map_err(|_| EhrError::Unreadable)?,
+            expires_at,
+            release,
+        };
+        Ok(self.db.execute(take).await?)
     }
 
-    /// The slots that the holder's move leaves free.
-    pub(super) async fn leaves(
+    pub(super) async fn get(
         &self,
         tenant: Id<Tenant>,
         slot: &ResourceRef,
         holder: Id<SlotHolder>,
-    ) -> Result<Vec<ResourceRef>, DbError> {
-        let query = sql("SELECT leaves FROM slot_hold WHERE tenant = $1 AND slot = $2 AND workflow = $3");
+    ) -> Result<Option<Hold>, DbError> {
+        let query = sql("SELECT appointment, leaves FROM slot_hold WHERE tenant = $1 AND slot = $2 AND workflow = $3");
         let row = self.db.optional(query.bind(tenant).bind(slot.to_string()).bind(holder)).await?;
-        let Some(row) = row else { return Ok(Vec::new()) };
+        let Some(row) = row else { return Ok(None) };
+        let appointment = row.get::<String>("appointment")?;
         let leaves: Vec<String> =
             serde_json::from_str(&row.get::<String>("leaves")?).map_err(|_| DbError::Decode { column: "leaves" })?;
-        Ok(leaves.iter().filter_map(|slot| slot.parse().ok()).collect())
+        Ok(Some(Hold {
+            tenant,
+            slot: slot.clone(),
+            holder,
+            appointment: appointment.parse().map_err(|_| DbError::Decode { column: "appointment" })?,
+            leaves: leaves.iter().filter_map(|slot| slot.parse().ok()).collect(),
+        }))
+    }
+
+    /// When the hold runs out.
+    pub(super) async fn expires_at(&self, hold: &Hold) -> Result<Timestamp, DbError> {
+        let query = sql("SELECT expires_at FROM slot_hold WHERE tenant = $1 AND slot = $2");
+        self.db.one(query.bind(hold.tenant).bind(hold.slot.to_string())).await?.get("expires_at")
     }
 
     /// The slots that somebody holds at `now`.
     pub(super) async fn held(&self, tenant: Id<Tenant>, now: Timestamp) -> Result<Vec<String>, DbError> {
         let query = sql("SELECT slot FROM slot_hold WHERE tenant = $1 AND expires_at > $2");
         self.db.all(query.bind(tenant).bind(now)).await?.iter().map(|row| row.get("slot")).collect()
-    }
-
-    /// The holds that have run out, with their holders.
-    pub(super) async fn expired(
-        &self,
-        tenant: Id<Tenant>,
-        now: Timestamp,
-    ) -> Result<Vec<(ResourceRef, Id<SlotHolder>)>, DbError> {
-        let query = sql("SELECT slot, workflow FROM slot_hold WHERE tenant = $1 AND expires_at <= $2 ORDER BY slot");
-        let rows = self.db.all(query.bind(tenant).bind(now)).await?;
-        let hold = |row: &Row| {
-            let slot = row.get::<String>("slot")?.parse().map_err(|_| DbError::Decode { column: "slot" })?;
-            Ok((slot, row.get("workflow")?))
-        };
-        rows.iter().map(hold).collect()
     }
 
     pub(super) async fn release(
@@ -87,11 +115,11 @@ impl SlotHolds {
 
 struct Take {
     tenant: Id<Tenant>,
-    slot: String,
-    holder: Id<SlotHolder>,
+    held: HeldSlot,
+    appointment: String,
     leaves: String,
-    now: Timestamp,
     expires_at: Timestamp,
+    release: NewJob,
 }
 
 impl Command for Take {
@@ -100,18 +128,21 @@ impl Command for Take {
     async fn run(&self, tx: &mut Tx) -> Result<bool, DbError> {
         let taken = tx
             .execute(
-                sql("INSERT INTO slot_hold (tenant, slot, workflow, leaves, expires_at) VALUES ($1, $2, $3, $4, $5) \
-                     ON CONFLICT (tenant, slot) DO UPDATE SET \
-                     leaves = excluded.leaves, workflow = excluded.workflow, expires_at = excluded.expires_at \
-                     WHERE slot_hold.workflow = excluded.workflow OR slot_hold.expires_at <= $6")
+                sql("INSERT INTO slot_hold (tenant, slot, workflow, appointment, leaves, expires_at) \
+                     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (tenant, slot) DO UPDATE SET workflow = excluded.workflow, \
+                     appointment = excluded.appointment, leaves = excluded.leaves, expires_at = excluded.expires_at \
+                     WHERE slot_hold.workflow = excluded.workflow OR slot_hold.expires_at <= $7")
                 .bind(self.tenant)
-                .bind(self.slot.clone())
-                .bind(self.holder)
+                .bind(self.held.slot.clone())
+                .bind(self.held.holder)
+                .bind(self.appointment.clone())
                 .bind(self.leaves.clone())
-                .bind(self.expires_at)
-                .bind(self.now),
+                .bind(self.expires_at),
             )
             .await?;
+        if taken == 1 {
+            enqueue(tx, &self.release).await?;
+        }
         Ok(taken == 1)
     }
 }

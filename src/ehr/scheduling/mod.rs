@@ -11,7 +11,7 @@ mod slot;
 mod visit;
 
 pub use free::{OfferedSlot, Wanted};
-pub use hold::SlotHolder;
+pub use hold::{RELEASE_SLOT_HOLD, SlotHolder};
 pub use moving::{Move, MoveOutcome};
 pub use visit::VisitChange;
 
@@ -37,7 +37,7 @@ impl Scheduling {
     /// Over this database and ledger.
     #[must_use]
     pub fn new(db: Db, instruments: Instruments, ledger: Ledger) -> Self {
-        let holds = SlotHolds::new(db.clone());
+        let holds = SlotHolds::new(db.clone(), instruments.clone());
         Self { db, instruments, ledger, holds }
     }
 
@@ -49,19 +49,14 @@ impl Scheduling {
         Ok(AppointmentView::read(&ehr.client.read(appointment).await?)?)
     }
 
-    /// Gives back the slots whose move nobody came back for within the time of its hold.
-    ///
-    /// # Errors
-    /// [`EhrError`] as the EHR or the database is away.
-    pub async fn release_expired(&self, ehr: &Ehr) -> Result<(), EhrError> {
-        for (slot, holder) in self.holds.expired(ehr.tenant, self.instruments.now()).await? {
-            self.give_back(ehr, &slot, holder).await?;
-        }
-        Ok(())
-    }
-
-    /// Notes in our own books what we have just made of an appointment.
-    async fn note_own(&self, tenant: Id<Tenant>, view: &AppointmentView) -> Result<(), EhrError> {
+    /// Notes in our own books what we have just made of an appointment that we knew to start at `known_start`. Where the
+    /// books say something else by now, they have been brought up to date from the EHR.
+    async fn note_own(
+        &self,
+        tenant: Id<Tenant>,
+        view: &AppointmentView,
+        known_start: Timestamp,
+    ) -> Result<(), EhrError> {
         let Some(reference) = &view.reference else { return Ok(()) };
         let status = serde_json::to_value(view.status).ok();
         let slots: Vec<String> = view.slots.iter().map(ToString::to_string).collect();
@@ -73,6 +68,7 @@ impl Scheduling {
             end: view.end,
             slots: serde_json::to_string(&slots).map_err(|_| EhrError::Unreadable)?,
             version: view.version.as_ref().map(|version| version.as_str().to_owned()),
+            known_start,
         };
         Ok(self.db.execute(command).await?)
     }
@@ -86,6 +82,7 @@ struct NoteOwn {
     end: Option<Timestamp>,
     slots: String,
     version: Option<String>,
+    known_start: Timestamp,
 }
 
 impl Command for NoteOwn {
@@ -95,7 +92,7 @@ impl Command for NoteOwn {
         tx.execute(
             sql(
                 "UPDATE appointment SET status = $3, start_at = COALESCE($4, start_at), end_at = COALESCE($5, end_at), \
-                 slots = $6, version = $7, own_version = $7 WHERE tenant = $1 AND fhir_id = $2",
+                 slots = $6, version = $7, own_version = $7 WHERE tenant = $1 AND fhir_id = $2 AND start_at = $8",
             )
             .bind(self.tenant)
             .bind(self.fhir_id.clone())
@@ -103,7 +100,8 @@ impl Command for NoteOwn {
             .bind(self.start)
             .bind(self.end)
             .bind(self.slots.clone())
-            .bind(self.version.clone()),
+            .bind(self.version.clone())
+            .bind(self.known_start),
         )
         .await
         .map(|_| ())

@@ -1,15 +1,19 @@
 //! Moving an appointment to a free slot (law 5): our hold, the EHR's hold, the appointment, and what it leaves behind.
 
-use super::{Scheduling, hold::SlotHolder};
+use super::{
+    Scheduling,
+    hold::{HeldSlot, Hold, SlotHolder},
+};
 use crate::{
     ehr::{
-        Ehr, EhrError, WriteIntent,
+        Ehr, EhrError, Ehrs, WriteIntent,
         change::{ChangeOutcome, Step},
     },
     fhir::{
         PatchOperation, Resource, ResourceRef,
         views::{AppointmentStatus, AppointmentView, SlotView},
     },
+    jobs::{JobError, LeasedJob, Outcome},
     kernel::Id,
 };
 use jiff::Timestamp;
@@ -73,7 +77,14 @@ impl Scheduling {
         if slot.start <= now {
             return self.gone(ehr, wanted, MoveOutcome::SlotTaken).await;
         }
-        if !self.holds.take(ehr.tenant, &wanted.slot, wanted.holder, &appointment.slots, now).await? {
+        let hold = Hold {
+            tenant: ehr.tenant,
+            slot: wanted.slot.clone(),
+            holder: wanted.holder,
+            appointment: wanted.appointment.clone(),
+            leaves: appointment.slots,
+        };
+        if !self.holds.take(&hold).await? {
             return Ok(MoveOutcome::SlotTaken);
         }
         if !self.hold_in_ehr(ehr, &wanted.slot, wanted.holder).await? {
@@ -107,16 +118,59 @@ impl Scheduling {
         if !stands_at(&appointment, slot) {
             return self.gone(ehr, wanted, MoveOutcome::AppointmentChanged).await;
         }
-        self.book(ehr, &wanted.slot, wanted.holder).await?;
-        for left in self.holds.leaves(ehr.tenant, &wanted.slot, wanted.holder).await? {
-            if !appointment.slots.contains(&left) {
-                self.free(ehr, &left, &wanted.appointment, wanted.holder).await?;
-            }
-        }
-        self.note_own(ehr.tenant, &appointment).await?;
+        let hold = self.holds.get(ehr.tenant, &wanted.slot, wanted.holder).await?;
+        self.settle_slots(ehr, &appointment, &wanted.appointment, (&wanted.slot, wanted.holder), hold.as_ref()).await?;
+        self.note_own(ehr.tenant, &appointment, wanted.expected_start).await?;
         self.holds.release(ehr.tenant, &wanted.slot, wanted.holder).await?;
         let version = appointment.version.map(|version| version.as_str().to_owned());
         Ok(MoveOutcome::Moved { start: slot.start, end: slot.end, version })
+    }
+
+    /// Books the slot, and frees those that the move has left.
+    async fn settle_slots(
+        &self,
+        ehr: &Ehr,
+        appointment: &AppointmentView,
+        reference: &ResourceRef,
+        (slot, holder): (&ResourceRef, Id<SlotHolder>),
+        hold: Option<&Hold>,
+    ) -> Result<(), EhrError> {
+        self.book(ehr, slot, holder).await?;
+        for left in hold.iter().flat_map(|hold| &hold.leaves) {
+            if !appointment.slots.contains(left) {
+                self.free(ehr, left, reference, holder).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Handles [`RELEASE_SLOT_HOLD`](super::RELEASE_SLOT_HOLD): ends a hold that nobody came back for. Where the move has
+    /// happened the slots are made right, else the slot is given back.
+    ///
+    /// # Errors
+    /// [`JobError`] while the hold is renewed, or as the EHR or the database is away.
+    pub async fn release_hold(&self, ehrs: &Ehrs, job: LeasedJob) -> Outcome {
+        let HeldSlot { slot, holder } = job.payload()?;
+        let reference: ResourceRef = slot.parse().map_err(|_| JobError::dead("payload"))?;
+        let ehr = ehrs.of(job.tenant)?;
+        let Some(hold) = self.holds.get(ehr.tenant, &reference, holder).await? else { return Ok(()) };
+        let until = self.holds.expires_at(&hold).await?;
+        if until > self.instruments.now() {
+            return Err(JobError::Postpone { code: "hold-renewed", until });
+        }
+        let there = match self.appointment(&ehr, &hold.appointment).await {
+            Ok(appointment) => Some(appointment).filter(|known| is_on(known) && known.slots.contains(&hold.slot)),
+            Err(EhrError::NotFound | EhrError::Unreadable) => None,
+            Err(error) => return Err(error.into()),
+        };
+        match there {
+            Some(there) => {
+                self.settle_slots(&ehr, &there, &hold.appointment, (&hold.slot, holder), Some(&hold)).await?;
+                self.holds.release(ehr.tenant, &hold.slot, holder).await?;
+            }
+            None => self.give_back(&ehr, &hold.slot, holder).await?,
+        }
+        Ok(())
     }
 }
 

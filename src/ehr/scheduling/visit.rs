@@ -7,7 +7,7 @@ use crate::{
         change::{ChangeOutcome, Step},
     },
     fhir::{
-        PatchOperation, Resource, ResourceRef,
+        ETag, PatchOperation, Resource, ResourceRef,
         views::{AppointmentStatus, AppointmentView, ParticipationStatus},
     },
     kernel::Id,
@@ -38,12 +38,14 @@ impl Scheduling {
         let intent = intent(ehr, "cancel", visit);
         let outcome =
             self.ledger.change(ehr, &intent, &visit.appointment, |resource| cancelled(resource, visit)).await?;
-        if let ChangeOutcome::Done { .. } = outcome {
+        if let ChangeOutcome::Done { version } = &outcome {
             let appointment = self.appointment(ehr, &visit.appointment).await?;
-            for slot in &appointment.slots {
-                self.free(ehr, slot, &visit.appointment, visit.holder).await?;
+            if appointment.status == AppointmentStatus::Cancelled {
+                for slot in &appointment.slots {
+                    self.free(ehr, slot, &visit.appointment, visit.holder).await?;
+                }
             }
-            self.note_own(ehr.tenant, &appointment).await?;
+            self.note_visit(ehr, visit, &appointment, version.as_deref()).await?;
         }
         Ok(outcome)
     }
@@ -56,10 +58,25 @@ impl Scheduling {
         let intent = intent(ehr, "confirm", visit);
         let outcome =
             self.ledger.change(ehr, &intent, &visit.appointment, |resource| confirmed(resource, visit)).await?;
-        if let ChangeOutcome::Done { .. } = outcome {
-            self.note_own(ehr.tenant, &self.appointment(ehr, &visit.appointment).await?).await?;
+        if let ChangeOutcome::Done { version } = &outcome {
+            let appointment = self.appointment(ehr, &visit.appointment).await?;
+            self.note_visit(ehr, visit, &appointment, version.as_deref()).await?;
         }
         Ok(outcome)
+    }
+
+    /// What somebody else has made of it since is theirs, and is announced as such.
+    async fn note_visit(
+        &self,
+        ehr: &Ehr,
+        visit: &VisitChange,
+        appointment: &AppointmentView,
+        version: Option<&str>,
+    ) -> Result<(), EhrError> {
+        if appointment.version.as_ref().map(ETag::as_str) != version {
+            return Ok(());
+        }
+        self.note_own(ehr.tenant, appointment, visit.expected_start).await
     }
 }
 
