@@ -3,7 +3,7 @@
 
 use super::{
     Workflows,
-    answer::{Next, Turn},
+    answer::{Next, Reminders, Turn},
     ports::{AppointmentState, ChangeOutcome},
     relevance::AppointmentRelevance,
     reminder::{changed, stands},
@@ -49,7 +49,7 @@ impl Workflows {
                 let status = Some(CANCELLED.to_owned());
                 Ok(cancelled(turn, Learnt { start: turn.visit.start, end: None, status, own_version: version }))
             }
-            failed => self.not_changed(turn, failed),
+            failed => self.not_changed(turn, &failed),
         }
     }
 
@@ -70,7 +70,7 @@ impl Workflows {
         next.visit.start = current.start;
         next.visit.together.clear();
         next.visit.forget_offers();
-        next.moved_to = Some(Some(current.start));
+        next.reminders = Reminders::Follow(current.start);
         next
     }
 
@@ -84,7 +84,7 @@ impl Workflows {
             Step::Confirm | Step::Keep | Step::Cancel | Step::AskCancel if told => Next::new(turn, turn.state),
             _ => {
                 let mut next = self.hand_over(turn, TaskReason::Reschedule).learnt(learnt);
-                next.moved_to = Some(None);
+                next.reminders = Reminders::Drop;
                 next
             }
         }
@@ -118,6 +118,6 @@ fn cancelled(turn: &Turn, learnt: Learnt) -> Next {
         .until(until);
     let mut next = Next::new(turn, VisitState::Cancelled).saying(saying).learnt(learnt);
     next.visit.forget_offers();
-    next.moved_to = Some(None);
+    next.reminders = Reminders::Drop;
     next
 }

@@ -10,6 +10,7 @@
 mod answer;
 mod cancel;
 mod plan;
+mod plan_store;
 mod ports;
 mod refill;
 mod relevance;

@@ -128,7 +128,7 @@ pub enum ChangeOutcome {
 }
 
 /// Why the EHR has not answered a question.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EhrTrouble {
     /// It is away; ask again.
     #[error("the EHR is not available; ask again")]

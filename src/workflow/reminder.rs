@@ -4,9 +4,10 @@ use super::{
     ReminderDue, Workflows,
     answer::{Next, Turn, parsed, written},
     plan::{PlanState, Verdict, verdict},
+    plan_store::{end_plan, plans_of, read_plan},
     ports::ChangeOutcome,
     relevance::AppointmentRelevance,
-    store::{Appointment, Learnt, Transition, VISIT, WorkflowRow, end_plan, plans_of, read_plan},
+    store::{Appointment, Learnt, Transition, VISIT, WorkflowRow},
     texts::{Reach, Recipient, Saying, plain},
     visit::{Visit, VisitState},
 };
@@ -144,7 +145,7 @@ impl Workflows {
         let saying = self.reminder(practice, &first, &others, to).await?;
         visit.together = others.iter().map(|other| other.appointment.id.clone()).collect();
         visit.forget_offers();
-        row.state = VisitState::Asked.code().to_owned();
+        VisitState::Asked.code().clone_into(&mut row.state);
         row.data = written(&visit)?;
         row.deadline = None;
         row.our_number = to.our_number.as_e164().to_owned();
@@ -203,7 +204,7 @@ impl Workflows {
             }
             match self.scheduling.confirm_appointment(turn.tenant(), turn.row.id, other).await {
                 ChangeOutcome::Done { .. } => {}
-                failed => return self.not_changed(turn, failed),
+                failed => return self.not_changed(turn, &failed),
             }
         }
         match self.scheduling.confirm_appointment(turn.tenant(), turn.row.id, &turn.appointment.id).await {
@@ -212,15 +213,15 @@ impl Workflows {
                 let learnt = Learnt { start, end: None, status: None, own_version: version };
                 Ok(Next::new(turn, VisitState::Confirmed).saying(stands(turn, TextKey::Confirmed)).learnt(learnt))
             }
-            failed => self.not_changed(turn, failed),
+            failed => self.not_changed(turn, &failed),
         }
     }
 
     /// What follows when the EHR has not done it.
-    pub(super) fn not_changed(&self, turn: &Turn, outcome: ChangeOutcome) -> Result<Next, JobError> {
+    pub(super) fn not_changed(&self, turn: &Turn, outcome: &ChangeOutcome) -> Result<Next, JobError> {
         match outcome {
             ChangeOutcome::Refused { .. } => Ok(self.hand_over(turn, TaskReason::EhrRefused)),
-            ChangeOutcome::Unavailable { retry_after } => self.later(turn, retry_after),
+            ChangeOutcome::Unavailable { retry_after } => self.later(turn, *retry_after),
             // Read again first: it may have happened, or be another visit by now.
             ChangeOutcome::AppointmentChanged | ChangeOutcome::Unknown | ChangeOutcome::Done { .. } => {
                 self.later(turn, None)

@@ -5,10 +5,11 @@
 
 use super::{
     WorkflowTimeout, Workflows,
-    answer::{Next, Turn, parsed, written},
+    answer::{Next, Reminders, Turn, parsed, written},
+    plan_store::Replan,
     ports::{AppointmentState, FreeSlot, Move, MoveOutcome, SlotWish},
     relevance::AppointmentRelevance,
-    store::{Appointment, Learnt, Replan, Transition, VISIT, WorkflowRow},
+    store::{Appointment, Learnt, Transition, VISIT, WorkflowRow},
     texts::{InReplyTo, Reach, Saying, person_by, plain},
     visit::{MOST_OFFERS, MOST_TAKEN, Visit, VisitState, Wanted},
 };
@@ -133,7 +134,7 @@ impl Workflows {
         }
         // Nobody answered: the visit stays as it is.
         visit.forget_offers();
-        row.state = VisitState::Known.code().to_owned();
+        VisitState::Known.code().clone_into(&mut row.state);
         row.data = written(&visit)?;
         row.deadline = None;
         let mut step = Transition::to(row, &self.instruments)?;
@@ -155,7 +156,8 @@ impl Workflows {
         // Given up: the front desk has it since the move was asked for.
         let over = looked >= MOST_LOOKS || visit.start <= now;
         visit.wanted = (!over).then_some(Wanted { looked, ..wanted });
-        row.state = if over { VisitState::WithStaff } else { VisitState::Requested }.code().to_owned();
+        let state = if over { VisitState::WithStaff } else { VisitState::Requested };
+        state.code().clone_into(&mut row.state);
         row.data = written(&visit)?;
         row.deadline = (!over).then(|| later(now, LOOK_AGAIN));
         let again = row.deadline;
@@ -177,7 +179,7 @@ impl Workflows {
         visit.start = start;
         visit.forget_offers();
         visit.announcing = None;
-        row.state = VisitState::Confirmed.code().to_owned();
+        VisitState::Confirmed.code().clone_into(&mut row.state);
         row.data = written(&visit)?;
         row.deadline = None;
         let answers = self.answered(tenant, wanted).await?;
@@ -255,7 +257,7 @@ fn moved(turn: &Turn, learnt: Learnt) -> Next {
     let mut next = Next::new(turn, VisitState::Confirmed).saying(saying).learnt(learnt);
     next.visit.start = start;
     next.visit.forget_offers();
-    next.moved_to = Some(Some(start));
+    next.reminders = Reminders::Follow(start);
     next
 }
 
