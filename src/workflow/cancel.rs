@@ -8,13 +8,13 @@ use super::{
     relevance::AppointmentRelevance,
     reminder::{changed, stands},
     store::Learnt,
-    texts::{Saying, plain},
+    texts::{Saying, answerable_until, plain},
     visit::{Step, VisitState},
 };
 use crate::{consent::Category, intent::Context, jobs::JobError, routing::TaskReason, template::TextKey};
 use jiff::SignedDuration;
 
-/// How long the question whether to drop a visit stands, if the visit is not sooner.
+/// How long after the question whether to drop a visit no reminder talks across, if the visit is not sooner.
 const QUESTION_STANDS: SignedDuration = SignedDuration::from_hours(24);
 /// How long "R for a new time" stands after a visit that is off or over.
 const NEW_TIME_WITHIN: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -32,7 +32,7 @@ impl Workflows {
         let params = plain(&turn.reply.practice).when(start);
         let mut saying = Saying::new(TextKey::CancelAsk, params, Category::Appointment)
             .about(&turn.appointment.id, AppointmentRelevance::version(start))
-            .asking(Context::AppointmentReminder, until)
+            .asking(Context::AppointmentReminder, answerable_until(start))
             .until(until);
         if let Some(question) = &mut saying.question {
             question.cancel_pending = true;

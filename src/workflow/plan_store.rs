@@ -13,6 +13,7 @@ use crate::{
     messaging,
     practice::Practice,
 };
+use jiff::Timestamp;
 use std::sync::Arc;
 
 /// Brings the plans of a visit in line with when it is now.

@@ -8,7 +8,7 @@ use super::{
     ports::ChangeOutcome,
     relevance::AppointmentRelevance,
     store::{Appointment, Learnt, Transition, VISIT, WorkflowRow},
-    texts::{Reach, Recipient, Saying, plain},
+    texts::{Reach, Recipient, Saying, answerable_until, plain},
     visit::{Visit, VisitState},
 };
 use crate::{
@@ -184,10 +184,10 @@ impl Workflows {
         );
         let all = || std::iter::once(first).chain(others);
         let expires = all().map(|visit| visit.expires).min().unwrap_or(first.expires);
-        let asks_until = all().map(|visit| visit.appointment.start).min().unwrap_or(start);
+        let asks_until = all().map(|visit| answerable_until(visit.appointment.start)).max();
         Ok(Saying::new(key, params, Category::Appointment)
             .about(&first.appointment.id, version)
-            .asking(Context::AppointmentReminder, asks_until)
+            .asking(Context::AppointmentReminder, asks_until.unwrap_or(start))
             .until(expires))
     }
 
@@ -236,7 +236,7 @@ pub(super) fn stands(turn: &Turn, key: TextKey) -> Saying {
     let params: Params = plain(&turn.reply.practice).when(start);
     Saying::new(key, params, Category::Appointment)
         .about(&turn.appointment.id, AppointmentRelevance::version(start))
-        .asking(Context::AppointmentReminder, start)
+        .asking(Context::AppointmentReminder, answerable_until(start))
         .until(start)
 }
 
@@ -252,7 +252,7 @@ pub(super) fn changed(
     let params = plain(practice).first(to.first.as_ref()).when(start).provider(provider).place(place);
     Saying::new(TextKey::Changed, params, Category::Appointment)
         .about(appointment, version)
-        .asking(Context::AppointmentReminder, start)
+        .asking(Context::AppointmentReminder, answerable_until(start))
         .until(start)
 }
 

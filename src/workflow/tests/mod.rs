@@ -252,7 +252,7 @@ async fn a_visit_that_the_staff_dropped_is_not_confirmed() {
 #[tokio::test]
 async fn a_move_of_which_nobody_knows_is_asked_for_and_told_when_it_is_seen() {
     let bench = reminded().await;
-    bench.ehr.moves.lock().unwrap().push_back(MoveOutcome::Unknown);
+    bench.ehr.moves.lock().unwrap().extend([MoveOutcome::Unknown, MoveOutcome::Unknown]);
     bench.text(ANA, "R").await;
     bench.text(ANA, "3").await;
     assert!(bench.last_of(ANA, 3).contains("We asked the front desk for"));
@@ -260,12 +260,26 @@ async fn a_move_of_which_nobody_knows_is_asked_for_and_told_when_it_is_seen() {
     bench.clock.advance(SignedDuration::from_mins(3));
     bench.settle().await;
     bench.last_of(ANA, 3);
-    bench.ehr.appointments.lock().unwrap().get_mut("1").unwrap().start = at(FREE[2]);
     bench.clock.advance(SignedDuration::from_mins(3));
     bench.settle().await;
     assert!(bench.last_of(ANA, 4).contains("Done. Your visit is now"));
+    assert_eq!(bench.ehr.start_of("1"), at(FREE[2]));
     assert_eq!(bench.plans("1").await.last().unwrap(), &format!("{} 1 planned", FREE[2]));
     bench.nothing_failed().await;
+}
+
+#[tokio::test]
+async fn a_move_that_the_front_desk_made_meanwhile_is_told_as_such() {
+    let bench = reminded().await;
+    bench.ehr.moves.lock().unwrap().push_back(MoveOutcome::Unknown);
+    bench.text(ANA, "R").await;
+    bench.text(ANA, "3").await;
+    let ana = bench.patient("ana", "Ana", Some(ANA)).await;
+    bench.visit("1", ana, FREE[2]).await;
+    assert!(bench.last_of(ANA, 4).contains("Done. Your visit is now"));
+    bench.clock.advance(SignedDuration::from_mins(10));
+    bench.settle().await;
+    bench.last_of(ANA, 4);
 }
 
 #[tokio::test]
