@@ -6,7 +6,7 @@
 use super::{
     Workflow, Workflows,
     plan_store::Replan,
-    ports::{AppointmentState, EhrTrouble},
+    ports::{AppointmentState, EhrTrouble, VisitChange},
     store::{Appointment, Learnt, REFILL, Transition, VISIT, WorkflowRow},
     texts::{InReplyTo, Labels, Recipient, Saying, first_name},
     visit::{Answer, Handled, Step, Truth, Visit, VisitState, next_step, truth},
@@ -63,6 +63,16 @@ pub(super) struct Turn {
 impl Turn {
     pub(super) fn tenant(&self) -> Id<Tenant> {
         self.reply.practice.tenant
+    }
+
+    /// A change of the visit as the patient knows it.
+    pub(super) fn change(&self) -> VisitChange<'_> {
+        VisitChange {
+            tenant: self.tenant(),
+            workflow: self.row.id,
+            appointment: &self.appointment.id,
+            start: self.visit.start,
+        }
     }
 
     pub(super) fn asked(&self) -> &NewQuestion {

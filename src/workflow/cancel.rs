@@ -44,7 +44,7 @@ impl Workflows {
 
     /// YES: the EHR drops it, then the patient is told.
     pub(super) async fn cancel(&self, turn: &Turn) -> Result<Next, JobError> {
-        match self.scheduling.cancel_appointment(turn.tenant(), turn.row.id, &turn.appointment.id).await {
+        match self.scheduling.cancel_appointment(turn.change()).await {
             ChangeOutcome::Done { version } => {
                 let status = Some(CANCELLED.to_owned());
                 Ok(cancelled(turn, Learnt { start: turn.visit.start, end: None, status, own_version: version }))

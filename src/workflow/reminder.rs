@@ -5,11 +5,11 @@ use super::{
     answer::{Next, Turn, parsed, written},
     plan::{PlanState, Verdict, verdict},
     plan_store::{end_plan, plans_of, read_plan},
-    ports::ChangeOutcome,
+    ports::{ChangeOutcome, VisitChange},
     relevance::AppointmentRelevance,
     store::{Appointment, Learnt, Transition, VISIT, WorkflowRow},
     texts::{Reach, Recipient, Saying, answerable_until, plain},
-    visit::{Visit, VisitState},
+    visit::{Beside, Visit, VisitState},
 };
 use crate::{
     access::Team,
@@ -143,7 +143,9 @@ impl Workflows {
     ) -> Outcome {
         let others = self.due_beside(practice, &first).await?;
         let saying = self.reminder(practice, &first, &others, to).await?;
-        visit.together = others.iter().map(|other| other.appointment.id.clone()).collect();
+        let beside =
+            |other: &DueVisit| Beside { appointment: other.appointment.id.clone(), start: other.appointment.start };
+        visit.together = others.iter().map(beside).collect();
         visit.forget_offers();
         VisitState::Asked.code().clone_into(&mut row.state);
         row.data = written(&visit)?;
@@ -194,20 +196,22 @@ impl Workflows {
     /// C: the EHR notes it, then the patient is told.
     pub(super) async fn confirm(&self, turn: &Turn) -> Result<Next, JobError> {
         for other in &turn.visit.together {
-            let current = match self.scheduling.current(turn.tenant(), other).await {
+            let current = match self.scheduling.current(turn.tenant(), &other.appointment).await {
                 Ok(current) => current,
                 Err(trouble) => return self.troubled(turn, trouble),
             };
-            let on = current.is_some_and(|current| current.is_on() && current.start > turn.now);
-            if !on {
+            let as_told = current
+                .is_some_and(|current| current.is_on() && current.start == other.start && current.start > turn.now);
+            if !as_told {
                 return Ok(self.hand_over(turn, TaskReason::Reschedule));
             }
-            match self.scheduling.confirm_appointment(turn.tenant(), turn.row.id, other).await {
+            let change = VisitChange { appointment: &other.appointment, start: other.start, ..turn.change() };
+            match self.scheduling.confirm_appointment(change).await {
                 ChangeOutcome::Done { .. } => {}
                 failed => return self.not_changed(turn, &failed),
             }
         }
-        match self.scheduling.confirm_appointment(turn.tenant(), turn.row.id, &turn.appointment.id).await {
+        match self.scheduling.confirm_appointment(turn.change()).await {
             ChangeOutcome::Done { version } => {
                 let start = turn.visit.start;
                 let learnt = Learnt { start, end: None, status: None, own_version: version };

@@ -9,7 +9,6 @@ use chartwire::{db::sql, sandbox::clinic::persona};
 use jiff::SignedDuration;
 use serde_json::Value;
 
-
 async fn count(service: &Service, text: &'static str) -> i64 {
     service.app.db().one(sql(text)).await.unwrap().get("n").unwrap()
 }

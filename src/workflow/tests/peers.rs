@@ -72,24 +72,14 @@ impl Scheduling for FakeEhr {
         ready(moved).boxed()
     }
 
-    fn cancel_appointment<'a>(
-        &'a self,
-        _: Id<Tenant>,
-        _: Id<Workflow>,
-        appointment: &'a str,
-    ) -> BoxFuture<'a, ChangeOutcome> {
+    fn cancel_appointment<'a>(&'a self, change: VisitChange<'a>) -> BoxFuture<'a, ChangeOutcome> {
         let mut appointments = self.appointments.lock().unwrap();
-        appointments.get_mut(appointment).unwrap().status = "cancelled".into();
+        appointments.get_mut(change.appointment).unwrap().status = "cancelled".into();
         ready(ChangeOutcome::Done { version: Some("own".into()) }).boxed()
     }
 
-    fn confirm_appointment<'a>(
-        &'a self,
-        _: Id<Tenant>,
-        _: Id<Workflow>,
-        appointment: &'a str,
-    ) -> BoxFuture<'a, ChangeOutcome> {
-        self.confirmed.lock().unwrap().push(appointment.to_owned());
+    fn confirm_appointment<'a>(&'a self, change: VisitChange<'a>) -> BoxFuture<'a, ChangeOutcome> {
+        self.confirmed.lock().unwrap().push(change.appointment.to_owned());
         ready(ChangeOutcome::Done { version: Some("own".into()) }).boxed()
     }
 }
