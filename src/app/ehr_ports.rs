@@ -10,7 +10,7 @@ use crate::{
     practice::Practices,
     workflow::{
         AppointmentState, ChangeOutcome, EhrTrouble, FreeSlot, Move, MoveOutcome, RefillStatus, RefillWish, Refills,
-        RequestOutcome, Scheduling, SlotWish, Workflow,
+        RequestOutcome, Scheduling, SlotWish, VisitChange,
     },
 };
 use futures_util::future::BoxFuture;
@@ -49,6 +49,14 @@ fn state(view: &AppointmentView) -> Option<AppointmentState> {
     })
 }
 
+fn visit_change(wanted: VisitChange<'_>) -> Result<ehr::VisitChange, EhrError> {
+    Ok(ehr::VisitChange {
+        holder: wanted.workflow.cast::<SlotHolder>(),
+        appointment: reference("Appointment", wanted.appointment)?,
+        expected_start: wanted.start,
+    })
+}
+
 impl EhrPorts {
     async fn view(&self, ehr: &Ehr, appointment: &str) -> Result<Option<AppointmentView>, EhrError> {
         match self.scheduling.appointment(ehr, &reference("Appointment", appointment)?).await {
@@ -84,44 +92,14 @@ impl EhrPorts {
         self.scheduling.move_appointment(&ehr, &wanted).await
     }
 
-    /// The visit at the time that the EHR has now; the workflow has just looked whether that is the one it means.
-    async fn visit(
-        &self,
-        ehr: &Ehr,
-        workflow: Id<Workflow>,
-        appointment: &str,
-    ) -> Result<Option<ehr::VisitChange>, EhrError> {
-        let Some(expected_start) = self.view(ehr, appointment).await?.and_then(|view| view.start) else {
-            return Ok(None);
-        };
-        let appointment = reference("Appointment", appointment)?;
-        Ok(Some(ehr::VisitChange { holder: workflow.cast::<SlotHolder>(), appointment, expected_start }))
+    async fn cancel(&self, wanted: VisitChange<'_>) -> Result<ehr::ChangeOutcome, EhrError> {
+        let ehr = self.ehrs.of(wanted.tenant)?;
+        self.scheduling.cancel_appointment(&ehr, &visit_change(wanted)?).await
     }
 
-    async fn cancel(
-        &self,
-        tenant: Id<Tenant>,
-        workflow: Id<Workflow>,
-        id: &str,
-    ) -> Result<ehr::ChangeOutcome, EhrError> {
-        let ehr = self.ehrs.of(tenant)?;
-        match self.visit(&ehr, workflow, id).await? {
-            Some(visit) => self.scheduling.cancel_appointment(&ehr, &visit).await,
-            None => Ok(ehr::ChangeOutcome::Changed),
-        }
-    }
-
-    async fn confirm(
-        &self,
-        tenant: Id<Tenant>,
-        workflow: Id<Workflow>,
-        id: &str,
-    ) -> Result<ehr::ChangeOutcome, EhrError> {
-        let ehr = self.ehrs.of(tenant)?;
-        match self.visit(&ehr, workflow, id).await? {
-            Some(visit) => self.scheduling.confirm_appointment(&ehr, &visit).await,
-            None => Ok(ehr::ChangeOutcome::Changed),
-        }
+    async fn confirm(&self, wanted: VisitChange<'_>) -> Result<ehr::ChangeOutcome, EhrError> {
+        let ehr = self.ehrs.of(wanted.tenant)?;
+        self.scheduling.confirm_appointment(&ehr, &visit_change(wanted)?).await
     }
 
     async fn request(&self, wish: RefillWish<'_>) -> Result<ehr::RefillOutcome, EhrError> {
@@ -198,22 +176,12 @@ impl Scheduling for EhrPorts {
         })
     }
 
-    fn cancel_appointment<'a>(
-        &'a self,
-        tenant: Id<Tenant>,
-        workflow: Id<Workflow>,
-        appointment: &'a str,
-    ) -> BoxFuture<'a, ChangeOutcome> {
-        Box::pin(async move { change(self.cancel(tenant, workflow, appointment).await) })
+    fn cancel_appointment<'a>(&'a self, wanted: VisitChange<'a>) -> BoxFuture<'a, ChangeOutcome> {
+        Box::pin(async move { change(self.cancel(wanted).await) })
     }
 
-    fn confirm_appointment<'a>(
-        &'a self,
-        tenant: Id<Tenant>,
-        workflow: Id<Workflow>,
-        appointment: &'a str,
-    ) -> BoxFuture<'a, ChangeOutcome> {
-        Box::pin(async move { change(self.confirm(tenant, workflow, appointment).await) })
+    fn confirm_appointment<'a>(&'a self, wanted: VisitChange<'a>) -> BoxFuture<'a, ChangeOutcome> {
+        Box::pin(async move { change(self.confirm(wanted).await) })
     }
 }
 

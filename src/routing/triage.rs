@@ -3,7 +3,7 @@
 use super::TaskReason;
 use crate::{
     access::Team,
-    intent::{Certainty, Compliance, Context, Intent, Reading, Sentiment, Urgency},
+    intent::{Certainty, Compliance, Context, Intent, Reading, Sentiment, SlotAnswer, Urgency},
 };
 
 /// Where a reading goes.
@@ -41,6 +41,9 @@ pub(super) fn route(reading: &Reading, asked: Option<Context>) -> Route {
     if reading.sentiment == Sentiment::Angry {
         return Route::Person(Team::Management, TaskReason::Complaint);
     }
+    if asked == Some(Context::RescheduleOffer) && is_unclear_choice(reading) {
+        return Route::Workflow;
+    }
     if reading.needs_person() {
         return Route::Person(Team::Scheduling, TaskReason::NotUnderstood);
     }
@@ -51,6 +54,15 @@ pub(super) fn route(reading: &Reading, asked: Option<Context>) -> Route {
         return Route::Workflow;
     }
     unasked(reading)
+}
+
+/// Whether every word was read and the only doubt is which of the offered times is meant: the workflow asks again.
+fn is_unclear_choice(reading: &Reading) -> bool {
+    let mut doubts = reading.rules.iter().filter(|rule| rule.starts_with("doubt."));
+    reading.urgency == Urgency::Routine
+        && reading.intents == [Intent::SlotChoice]
+        && matches!(reading.slot, Some(SlotAnswer::Ambiguous(_)))
+        && doubts.all(|doubt| *doubt == "doubt.needs_person")
 }
 
 /// Whether the reading is an answer that the workflow behind `context` can act on.
@@ -90,7 +102,7 @@ fn unasked(reading: &Reading) -> Route {
 mod tests {
     use super::*;
     use crate::{
-        intent::{Question, read},
+        intent::{OfferedTime, Question, read},
         kernel::Language,
     };
     use jiff::civil::date;
@@ -107,6 +119,22 @@ mod tests {
             assert_eq!(routed(text, Context::AppointmentReminder), Route::Workflow, "{text}");
         }
         assert_eq!(routed("YES", Context::RefillDue), Route::Workflow);
+    }
+
+    #[test]
+    fn a_choice_that_fits_several_times_is_asked_about_again() {
+        let at = |day, hour| date(2026, 11, day).at(hour, 0, 0, 0);
+        let offer = |number, local: jiff::civil::DateTime| OfferedTime {
+            number,
+            start: local.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp(),
+            local,
+        };
+        let offered = [offer(1, at(30, 10)), offer(2, at(30, 14)), offer(3, date(2026, 12, 1).at(10, 0, 0, 0))];
+        let question =
+            Question { context: Context::RescheduleOffer, offered: &offered, ..Question::none(date(2026, 11, 23)) };
+        let routed = |text| route(&read(text, &question, Language::English, false), Some(Context::RescheduleOffer));
+        assert_eq!(routed("monday"), Route::Workflow);
+        assert!(matches!(routed("monday or whenever the moon is blue"), Route::Person(..)));
     }
 
     #[test]

@@ -5,8 +5,9 @@
 
 use super::{
     Workflow, Workflows,
-    ports::{AppointmentState, EhrTrouble},
-    store::{Appointment, Learnt, REFILL, Replan, Transition, VISIT, WorkflowRow},
+    plan_store::Replan,
+    ports::{AppointmentState, EhrTrouble, VisitChange},
+    store::{Appointment, Learnt, REFILL, Transition, VISIT, WorkflowRow},
     texts::{InReplyTo, Labels, Recipient, Saying, first_name},
     visit::{Answer, Handled, Step, Truth, Visit, VisitState, next_step, truth},
 };
@@ -64,9 +65,30 @@ impl Turn {
         self.reply.practice.tenant
     }
 
+    /// A change of the visit as the patient knows it.
+    pub(super) fn change(&self) -> VisitChange<'_> {
+        VisitChange {
+            tenant: self.tenant(),
+            workflow: self.row.id,
+            appointment: &self.appointment.id,
+            start: self.visit.start,
+        }
+    }
+
     pub(super) fn asked(&self) -> &NewQuestion {
         &self.reply.question.asked
     }
+}
+
+/// What a turn means for the reminders of the visit.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Reminders {
+    /// They stay as they are planned.
+    Stay,
+    /// The visit is at this instant now.
+    Follow(Timestamp),
+    /// The visit is off.
+    Drop,
 }
 
 /// Where a turn leads.
@@ -76,8 +98,8 @@ pub(super) struct Next {
     pub(super) saying: Option<Saying>,
     pub(super) task: Option<TaskReason>,
     pub(super) learnt: Option<Learnt>,
-    /// When the visit is now, where that has changed; `Some(None)`: it is off.
-    pub(super) moved_to: Option<Option<Timestamp>>,
+    /// Where the reminders have to follow.
+    pub(super) reminders: Reminders,
     pub(super) deadline: Option<Timestamp>,
 }
 
@@ -89,7 +111,7 @@ impl Next {
             saying: None,
             task: None,
             learnt: None,
-            moved_to: None,
+            reminders: Reminders::Stay,
             deadline: None,
         }
     }
@@ -261,7 +283,7 @@ impl Workflows {
         let mut visit = next.visit;
         visit.acting = None;
         visit.handled = Some(Handled { message: reply.text.id, answer: reply.answer.clone() });
-        row.state = next.state.code().to_owned();
+        next.state.code().clone_into(&mut row.state);
         row.data = written(&visit)?;
         row.deadline = next.deadline;
         row.our_number = reply.to.our_number.as_e164().to_owned();
@@ -273,13 +295,18 @@ impl Workflows {
         step.texts = self.prepare(text.into_iter().collect()).await?;
         step.tasks = next.task.map(|reason| reply.task(self, Team::Scheduling, reason, &about)).into_iter().collect();
         step.learnt = next.learnt.map(|learnt| (appointment.id.clone(), learnt));
-        step.replan = next.moved_to.map(|visit| Replan {
+        let replan = |visit| Replan {
             practice: Arc::clone(&reply.practice),
             instruments: self.instruments.clone(),
             appointment: appointment.id.clone(),
             patient: appointment.patient,
             visit,
-        });
+        };
+        step.replan = match next.reminders {
+            Reminders::Stay => None,
+            Reminders::Follow(start) => Some(replan(Some(start))),
+            Reminders::Drop => Some(replan(None)),
+        };
         self.commit(step).await
     }
 }

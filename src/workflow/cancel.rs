@@ -3,18 +3,18 @@
 
 use super::{
     Workflows,
-    answer::{Next, Turn},
+    answer::{Next, Reminders, Turn},
     ports::{AppointmentState, ChangeOutcome},
     relevance::AppointmentRelevance,
     reminder::{changed, stands},
     store::Learnt,
-    texts::{Saying, plain},
+    texts::{Saying, answerable_until, plain},
     visit::{Step, VisitState},
 };
 use crate::{consent::Category, intent::Context, jobs::JobError, routing::TaskReason, template::TextKey};
 use jiff::SignedDuration;
 
-/// How long the question whether to drop a visit stands, if the visit is not sooner.
+/// How long after the question whether to drop a visit no reminder talks across, if the visit is not sooner.
 const QUESTION_STANDS: SignedDuration = SignedDuration::from_hours(24);
 /// How long "R for a new time" stands after a visit that is off or over.
 const NEW_TIME_WITHIN: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -32,7 +32,7 @@ impl Workflows {
         let params = plain(&turn.reply.practice).when(start);
         let mut saying = Saying::new(TextKey::CancelAsk, params, Category::Appointment)
             .about(&turn.appointment.id, AppointmentRelevance::version(start))
-            .asking(Context::AppointmentReminder, until)
+            .asking(Context::AppointmentReminder, answerable_until(start))
             .until(until);
         if let Some(question) = &mut saying.question {
             question.cancel_pending = true;
@@ -44,12 +44,12 @@ impl Workflows {
 
     /// YES: the EHR drops it, then the patient is told.
     pub(super) async fn cancel(&self, turn: &Turn) -> Result<Next, JobError> {
-        match self.scheduling.cancel_appointment(turn.tenant(), turn.row.id, &turn.appointment.id).await {
+        match self.scheduling.cancel_appointment(turn.change()).await {
             ChangeOutcome::Done { version } => {
                 let status = Some(CANCELLED.to_owned());
                 Ok(cancelled(turn, Learnt { start: turn.visit.start, end: None, status, own_version: version }))
             }
-            failed => self.not_changed(turn, failed),
+            failed => self.not_changed(turn, &failed),
         }
     }
 
@@ -70,7 +70,7 @@ impl Workflows {
         next.visit.start = current.start;
         next.visit.together.clear();
         next.visit.forget_offers();
-        next.moved_to = Some(Some(current.start));
+        next.reminders = Reminders::Follow(current.start);
         next
     }
 
@@ -84,7 +84,7 @@ impl Workflows {
             Step::Confirm | Step::Keep | Step::Cancel | Step::AskCancel if told => Next::new(turn, turn.state),
             _ => {
                 let mut next = self.hand_over(turn, TaskReason::Reschedule).learnt(learnt);
-                next.moved_to = Some(None);
+                next.reminders = Reminders::Drop;
                 next
             }
         }
@@ -118,6 +118,6 @@ fn cancelled(turn: &Turn, learnt: Learnt) -> Next {
         .until(until);
     let mut next = Next::new(turn, VisitState::Cancelled).saying(saying).learnt(learnt);
     next.visit.forget_offers();
-    next.moved_to = Some(None);
+    next.reminders = Reminders::Drop;
     next
 }

@@ -10,6 +10,7 @@
 mod answer;
 mod cancel;
 mod plan;
+mod plan_store;
 mod ports;
 mod refill;
 mod relevance;
@@ -25,7 +26,7 @@ mod visit;
 pub use crate::messaging::Workflow;
 pub use ports::{
     AppointmentState, ChangeOutcome, EhrTrouble, FreeSlot, Move, MoveOutcome, RefillStatus, RefillWish, Refills,
-    RequestOutcome, Scheduling, SlotWish,
+    RequestOutcome, Scheduling, SlotWish, VisitChange,
 };
 pub use relevance::AppointmentRelevance;
 

@@ -71,14 +71,15 @@ pub(super) fn replan(
     zone: &TimeZone,
     now: Timestamp,
 ) -> Vec<Plan> {
-    let stale = existing.iter().filter(|plan| plan.state == PlanState::Planned && Some(plan.start) != visit);
+    let outdated = existing.iter().filter(|plan| plan.state == PlanState::Planned && Some(plan.start) != visit);
     let mut changes: Vec<Plan> =
-        stale.map(|plan| Plan { state: PlanState::Dropped, reason: Some("visit-changed"), ..*plan }).collect();
+        outdated.map(|plan| Plan { state: PlanState::Dropped, reason: Some("visit-changed"), ..*plan }).collect();
     let Some(start) = visit.filter(|start| *start > now) else { return changes };
     for rule in rules {
         let Some(due) = due(*rule, start, zone).filter(|due| *due < start) else { continue };
         let same = |plan: &Plan| plan.start == start && plan.days_before == rule.days_before;
-        let (state, reason) = if due <= now { (PlanState::Skipped, Some("past")) } else { (PlanState::Planned, None) };
+        let past = due <= now;
+        let (state, reason) = if past { (PlanState::Skipped, Some("past")) } else { (PlanState::Planned, None) };
         let plan = Plan { start, days_before: rule.days_before, due, state, reason };
         let known = existing.iter().find(|plan| same(plan)).or_else(|| changes.iter().find(|plan| same(plan)));
         // A visit that comes back to an earlier time takes up what had not been sent for it.

@@ -103,6 +103,19 @@ pub enum MoveOutcome {
     Unknown,
 }
 
+/// A visit is to be confirmed or cancelled, as it was told to the patient.
+#[derive(Debug, Clone, Copy)]
+pub struct VisitChange<'a> {
+    /// Whose EHR.
+    pub tenant: Id<Tenant>,
+    /// On behalf of this workflow.
+    pub workflow: Id<Workflow>,
+    /// The appointment's FHIR id.
+    pub appointment: &'a str,
+    /// When the patient believes it to start; if it does not any more, nothing is changed.
+    pub start: Timestamp,
+}
+
 /// What became of a confirmation or a cancellation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChangeOutcome {
@@ -128,7 +141,7 @@ pub enum ChangeOutcome {
 }
 
 /// Why the EHR has not answered a question.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EhrTrouble {
     /// It is away; ask again.
     #[error("the EHR is not available; ask again")]
@@ -169,20 +182,10 @@ pub trait Scheduling: Send + Sync + 'static {
     fn move_appointment<'a>(&'a self, wanted: Move<'a>) -> BoxFuture<'a, MoveOutcome>;
 
     /// Cancels an appointment. One that is cancelled already is [`ChangeOutcome::Done`].
-    fn cancel_appointment<'a>(
-        &'a self,
-        tenant: Id<Tenant>,
-        workflow: Id<Workflow>,
-        appointment: &'a str,
-    ) -> BoxFuture<'a, ChangeOutcome>;
+    fn cancel_appointment<'a>(&'a self, change: VisitChange<'a>) -> BoxFuture<'a, ChangeOutcome>;
 
     /// Notes that the patient will come. One that is confirmed already is [`ChangeOutcome::Done`].
-    fn confirm_appointment<'a>(
-        &'a self,
-        tenant: Id<Tenant>,
-        workflow: Id<Workflow>,
-        appointment: &'a str,
-    ) -> BoxFuture<'a, ChangeOutcome>;
+    fn confirm_appointment<'a>(&'a self, change: VisitChange<'a>) -> BoxFuture<'a, ChangeOutcome>;
 }
 
 /// A refill is to be requested.

@@ -4,11 +4,12 @@ use super::{
     ReminderDue, Workflows,
     answer::{Next, Turn, parsed, written},
     plan::{PlanState, Verdict, verdict},
-    ports::ChangeOutcome,
+    plan_store::{end_plan, plans_of, read_plan},
+    ports::{ChangeOutcome, VisitChange},
     relevance::AppointmentRelevance,
-    store::{Appointment, Learnt, Transition, VISIT, WorkflowRow, end_plan, plans_of, read_plan},
-    texts::{Reach, Recipient, Saying, plain},
-    visit::{Visit, VisitState},
+    store::{Appointment, Learnt, Transition, VISIT, WorkflowRow},
+    texts::{Reach, Recipient, Saying, answerable_until, plain},
+    visit::{Beside, Visit, VisitState},
 };
 use crate::{
     access::Team,
@@ -142,9 +143,11 @@ impl Workflows {
     ) -> Outcome {
         let others = self.due_beside(practice, &first).await?;
         let saying = self.reminder(practice, &first, &others, to).await?;
-        visit.together = others.iter().map(|other| other.appointment.id.clone()).collect();
+        let beside =
+            |other: &DueVisit| Beside { appointment: other.appointment.id.clone(), start: other.appointment.start };
+        visit.together = others.iter().map(beside).collect();
         visit.forget_offers();
-        row.state = VisitState::Asked.code().to_owned();
+        VisitState::Asked.code().clone_into(&mut row.state);
         row.data = written(&visit)?;
         row.deadline = None;
         row.our_number = to.our_number.as_e164().to_owned();
@@ -183,44 +186,46 @@ impl Workflows {
         );
         let all = || std::iter::once(first).chain(others);
         let expires = all().map(|visit| visit.expires).min().unwrap_or(first.expires);
-        let asks_until = all().map(|visit| visit.appointment.start).min().unwrap_or(start);
+        let asks_until = all().map(|visit| answerable_until(visit.appointment.start)).max();
         Ok(Saying::new(key, params, Category::Appointment)
             .about(&first.appointment.id, version)
-            .asking(Context::AppointmentReminder, asks_until)
+            .asking(Context::AppointmentReminder, asks_until.unwrap_or(start))
             .until(expires))
     }
 
     /// C: the EHR notes it, then the patient is told.
     pub(super) async fn confirm(&self, turn: &Turn) -> Result<Next, JobError> {
         for other in &turn.visit.together {
-            let current = match self.scheduling.current(turn.tenant(), other).await {
+            let current = match self.scheduling.current(turn.tenant(), &other.appointment).await {
                 Ok(current) => current,
                 Err(trouble) => return self.troubled(turn, trouble),
             };
-            let on = current.is_some_and(|current| current.is_on() && current.start > turn.now);
-            if !on {
+            let as_told = current
+                .is_some_and(|current| current.is_on() && current.start == other.start && current.start > turn.now);
+            if !as_told {
                 return Ok(self.hand_over(turn, TaskReason::Reschedule));
             }
-            match self.scheduling.confirm_appointment(turn.tenant(), turn.row.id, other).await {
+            let change = VisitChange { appointment: &other.appointment, start: other.start, ..turn.change() };
+            match self.scheduling.confirm_appointment(change).await {
                 ChangeOutcome::Done { .. } => {}
-                failed => return self.not_changed(turn, failed),
+                failed => return self.not_changed(turn, &failed),
             }
         }
-        match self.scheduling.confirm_appointment(turn.tenant(), turn.row.id, &turn.appointment.id).await {
+        match self.scheduling.confirm_appointment(turn.change()).await {
             ChangeOutcome::Done { version } => {
                 let start = turn.visit.start;
                 let learnt = Learnt { start, end: None, status: None, own_version: version };
                 Ok(Next::new(turn, VisitState::Confirmed).saying(stands(turn, TextKey::Confirmed)).learnt(learnt))
             }
-            failed => self.not_changed(turn, failed),
+            failed => self.not_changed(turn, &failed),
         }
     }
 
     /// What follows when the EHR has not done it.
-    pub(super) fn not_changed(&self, turn: &Turn, outcome: ChangeOutcome) -> Result<Next, JobError> {
+    pub(super) fn not_changed(&self, turn: &Turn, outcome: &ChangeOutcome) -> Result<Next, JobError> {
         match outcome {
             ChangeOutcome::Refused { .. } => Ok(self.hand_over(turn, TaskReason::EhrRefused)),
-            ChangeOutcome::Unavailable { retry_after } => self.later(turn, retry_after),
+            ChangeOutcome::Unavailable { retry_after } => self.later(turn, *retry_after),
             // Read again first: it may have happened, or be another visit by now.
             ChangeOutcome::AppointmentChanged | ChangeOutcome::Unknown | ChangeOutcome::Done { .. } => {
                 self.later(turn, None)
@@ -235,7 +240,7 @@ pub(super) fn stands(turn: &Turn, key: TextKey) -> Saying {
     let params: Params = plain(&turn.reply.practice).when(start);
     Saying::new(key, params, Category::Appointment)
         .about(&turn.appointment.id, AppointmentRelevance::version(start))
-        .asking(Context::AppointmentReminder, start)
+        .asking(Context::AppointmentReminder, answerable_until(start))
         .until(start)
 }
 
@@ -251,7 +256,7 @@ pub(super) fn changed(
     let params = plain(practice).first(to.first.as_ref()).when(start).provider(provider).place(place);
     Saying::new(TextKey::Changed, params, Category::Appointment)
         .about(appointment, version)
-        .asking(Context::AppointmentReminder, start)
+        .asking(Context::AppointmentReminder, answerable_until(start))
         .until(start)
 }
 

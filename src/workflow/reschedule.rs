@@ -5,11 +5,12 @@
 
 use super::{
     WorkflowTimeout, Workflows,
-    answer::{Next, Turn, parsed, written},
+    answer::{Next, Reminders, Turn, parsed, written},
+    plan_store::Replan,
     ports::{AppointmentState, FreeSlot, Move, MoveOutcome, SlotWish},
     relevance::AppointmentRelevance,
-    store::{Appointment, Learnt, Replan, Transition, VISIT, WorkflowRow},
-    texts::{InReplyTo, Reach, Saying, person_by, plain},
+    store::{Appointment, Learnt, Transition, VISIT, WorkflowRow},
+    texts::{InReplyTo, Reach, Saying, answerable_until, person_by, plain},
     visit::{MOST_OFFERS, MOST_TAKEN, Visit, VisitState, Wanted},
 };
 use crate::{
@@ -25,7 +26,7 @@ use std::sync::Arc;
 
 /// How many times are offered at once.
 const SLOTS: usize = 3;
-/// How long an offer stands, if the visit is not sooner.
+/// How long after an offer no reminder talks across. Its answer counts later too, as far as the times are still free.
 const OFFER_STANDS: SignedDuration = SignedDuration::from_hours(24);
 /// A time sooner than that is not offered: nobody could come.
 const NOTICE: SignedDuration = SignedDuration::from_hours(2);
@@ -77,7 +78,12 @@ impl Workflows {
             from: turn.visit.start,
             to: offered,
         };
-        match self.scheduling.move_appointment(wanted).await {
+        let outcome = if offered.start > turn.now {
+            self.scheduling.move_appointment(wanted).await
+        } else {
+            MoveOutcome::SlotTaken
+        };
+        match outcome {
             MoveOutcome::Moved { start, end, version } => {
                 let learnt = Learnt { start, end: Some(end), status: None, own_version: version };
                 Ok(moved(turn, learnt))
@@ -131,31 +137,46 @@ impl Workflows {
         if let Some(wanted) = visit.wanted.clone() {
             return self.look_for_move(row, visit, wanted).await;
         }
-        // Nobody answered: the visit stays as it is.
+        // Nobody answered: reminders go on, and the visit stays as it is.
         visit.forget_offers();
-        row.state = VisitState::Known.code().to_owned();
+        VisitState::Known.code().clone_into(&mut row.state);
         row.data = written(&visit)?;
         row.deadline = None;
-        let mut step = Transition::to(row, &self.instruments)?;
-        step.closes_questions = true;
-        self.commit(step).await
+        self.commit(Transition::to(row, &self.instruments)?).await
     }
 
-    /// Reads the EHR for a move of which nobody knew.
+    /// Finds out about a move of which nobody knew: reads the EHR, and where the visit is as it was, asks for the same
+    /// move again, which looks first and goes on where it was.
     async fn look_for_move(&self, mut row: WorkflowRow, mut visit: Visit, wanted: Wanted) -> Outcome {
         let Some(appointment) = self.appointment_of(&row).await? else { return Ok(()) };
         let current = self.scheduling.current(row.tenant, &appointment.id).await?;
-        let on = current.filter(|current| current.is_on() && current.start == wanted.offered.start);
-        if let Some(current) = on {
-            let learnt = Learnt { own_version: current.version.clone(), ..Learnt::from(&current) };
+        let on = current.filter(AppointmentState::is_on);
+        if let Some(current) = on.as_ref().filter(|current| current.start == wanted.offered.start) {
+            let learnt = Learnt { own_version: current.version.clone(), ..Learnt::from(current) };
             return self.tell_moved(row, visit, &appointment, learnt, &wanted).await;
         }
         let now = self.instruments.now();
+        let as_it_was = visit.start > now && on.is_some_and(|current| current.start == visit.start);
+        let again = Move {
+            tenant: row.tenant,
+            workflow: row.id,
+            appointment: &appointment.id,
+            from: visit.start,
+            to: &wanted.offered,
+        };
+        let outcome =
+            if as_it_was { self.scheduling.move_appointment(again).await } else { MoveOutcome::AppointmentChanged };
+        if let MoveOutcome::Moved { start, end, version } = outcome {
+            let learnt = Learnt { start, end: Some(end), status: None, own_version: version };
+            return self.tell_moved(row, visit, &appointment, learnt, &wanted).await;
+        }
         let looked = wanted.looked.saturating_add(1);
         // Given up: the front desk has it since the move was asked for.
-        let over = looked >= MOST_LOOKS || visit.start <= now;
+        let open = matches!(outcome, MoveOutcome::Unknown | MoveOutcome::Unavailable { .. });
+        let over = looked >= MOST_LOOKS || !open;
         visit.wanted = (!over).then_some(Wanted { looked, ..wanted });
-        row.state = if over { VisitState::WithStaff } else { VisitState::Requested }.code().to_owned();
+        let state = if over { VisitState::WithStaff } else { VisitState::Requested };
+        state.code().clone_into(&mut row.state);
         row.data = written(&visit)?;
         row.deadline = (!over).then(|| later(now, LOOK_AGAIN));
         let again = row.deadline;
@@ -177,7 +198,7 @@ impl Workflows {
         visit.start = start;
         visit.forget_offers();
         visit.announcing = None;
-        row.state = VisitState::Confirmed.code().to_owned();
+        VisitState::Confirmed.code().clone_into(&mut row.state);
         row.data = written(&visit)?;
         row.deadline = None;
         let answers = self.answered(tenant, wanted).await?;
@@ -229,7 +250,7 @@ fn put(mut next: Next, turn: &Turn, key: TextKey, offered: Vec<Offered>) -> Next
     let times: Vec<Timestamp> = offered.iter().map(|offered| offered.start).collect();
     let saying = Saying::new(key, plain(&turn.reply.practice).slots(&times), Category::Appointment)
         .about(&turn.appointment.id, AppointmentRelevance::version(turn.visit.start))
-        .offering(offered, until)
+        .offering(offered, answerable_until(turn.visit.start))
         .until(until.min(earliest));
     next.deadline = Some(until);
     next.saying(saying)
@@ -255,7 +276,7 @@ fn moved(turn: &Turn, learnt: Learnt) -> Next {
     let mut next = Next::new(turn, VisitState::Confirmed).saying(saying).learnt(learnt);
     next.visit.start = start;
     next.visit.forget_offers();
-    next.moved_to = Some(Some(start));
+    next.reminders = Reminders::Follow(start);
     next
 }
 

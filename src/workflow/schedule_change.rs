@@ -6,9 +6,10 @@
 use super::{
     AppointmentChanged, Workflows,
     answer::{parsed, written},
+    plan_store::Replan,
     relevance::AppointmentRelevance,
     reminder::{changed, no_number_task},
-    store::{Appointment, Learnt, Replan, Transition, VISIT, WorkflowRow},
+    store::{Appointment, Learnt, Transition, VISIT, WorkflowRow},
     texts::{Reach, Saying},
     visit::{Announcing, Visit, VisitState},
 };

@@ -1,11 +1,12 @@
-//! The rows of workflows, of the appointments that they are about, and of planned reminders.
+//! The rows of workflows and of the appointments that they are about.
 //!
 //! Always: a transition is written only from the revision that it was decided on; with it, in one transaction, go the
 //! texts, the work for people, the jobs and the plans that it causes.
 
 use super::{
-    REMINDER_DUE, ReminderDue, WORKFLOW_TIMEOUT, Workflow, WorkflowTimeout,
-    plan::{self, Plan, PlanState},
+    ReminderDue, WORKFLOW_TIMEOUT, Workflow, WorkflowTimeout,
+    plan::PlanState,
+    plan_store::{Replan, end_plan},
     relevance::is_on,
 };
 use crate::{
@@ -18,7 +19,6 @@ use crate::{
     vault::Sealed,
 };
 use jiff::Timestamp;
-use std::sync::Arc;
 
 /// A workflow as it is stored.
 #[derive(Debug, Clone)]
@@ -194,129 +194,6 @@ pub(super) struct Learnt {
     pub(super) status: Option<String>,
     /// The version that we wrote ourselves.
     pub(super) own_version: Option<String>,
-}
-
-/// Brings the plans of a visit in line with when it is now.
-#[derive(Clone)]
-pub(super) struct Replan {
-    pub(super) practice: Arc<Practice>,
-    pub(super) instruments: Instruments,
-    pub(super) appointment: String,
-    pub(super) patient: Id<Patient>,
-    /// When it is; `None`: it is off.
-    pub(super) visit: Option<Timestamp>,
-}
-
-impl Replan {
-    async fn apply(&self, tx: &mut Tx) -> Result<(), DbError> {
-        let (tenant, now) = (self.practice.tenant, self.instruments.now());
-        let rows = tx.all(plans_of(tenant, &self.appointment)).await?;
-        let existing = rows.iter().map(read_plan).collect::<Result<Vec<Plan>, DbError>>()?;
-        self.release_joined(tx, &existing).await?;
-        let practice = &self.practice;
-        for plan in plan::replan(&existing, self.visit, &practice.reminders, &practice.zone, now) {
-            tx.execute(
-                sql("INSERT INTO reminder_plan (tenant, appointment, start_at, days_before, patient, due_at, state, reason) \
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (tenant, appointment, start_at, days_before) DO UPDATE SET \
-                     patient = excluded.patient, due_at = excluded.due_at, state = excluded.state, reason = excluded.reason, message = NULL")
-                .bind(tenant)
-                .bind(self.appointment.clone())
-                .bind(plan.start)
-                .bind(plan.days_before)
-                .bind(self.patient)
-                .bind(plan.due)
-                .bind(plan.state.code())
-                .bind(plan.reason),
-            )
-            .await?;
-            if plan.state == PlanState::Planned {
-                self.enqueue(tx, &self.appointment, &plan).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A text about several visits that has not left says something untrue once one of them moves: the gate drops it, so
-    /// the others are reminded of anew.
-    async fn release_joined(&self, tx: &mut Tx, existing: &[Plan]) -> Result<(), DbError> {
-        let moved = existing.iter().filter(|plan| plan.state == PlanState::Queued && Some(plan.start) != self.visit);
-        for plan in moved {
-            let rows = tx
-                .all(
-                    sql("UPDATE reminder_plan SET state = 'planned', message = NULL WHERE tenant = $1 AND appointment <> $2 AND message IN \
-                         (SELECT p.message FROM reminder_plan p JOIN message m ON m.tenant = p.tenant AND m.id = p.message AND m.state = 'queued' \
-                          WHERE p.tenant = $1 AND p.appointment = $2 AND p.start_at = $3 AND p.days_before = $4) \
-                         RETURNING appointment, start_at, days_before, due_at, state, reason")
-                    .bind(self.practice.tenant)
-                    .bind(self.appointment.clone())
-                    .bind(plan.start)
-                    .bind(plan.days_before),
-                )
-                .await?;
-            for row in &rows {
-                self.enqueue(tx, &row.get::<String>("appointment")?, &read_plan(row)?).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn enqueue(&self, tx: &mut Tx, appointment: &str, plan: &Plan) -> Result<(), DbError> {
-        let due = ReminderDue {
-            appointment: appointment.to_owned(),
-            start_at: plan.start.as_millisecond(),
-            days_before: plan.days_before,
-        };
-        let job = NewJob::new(&self.instruments, self.practice.tenant, REMINDER_DUE, &due)
-            .map_err(|_| DbError::Decode { column: "payload" })?
-            .unique(format!("{appointment}/{}/{}", due.start_at, due.days_before))
-            .at(plan.due);
-        enqueue(tx, &job).await
-    }
-}
-
-/// Every plan of an appointment.
-pub(super) fn plans_of(tenant: Id<Tenant>, appointment: &str) -> Query {
-    sql(
-        "SELECT start_at, days_before, due_at, state, reason FROM reminder_plan WHERE tenant = $1 AND appointment = $2 \
-         ORDER BY start_at, due_at",
-    )
-    .bind(tenant)
-    .bind(appointment)
-}
-
-pub(super) fn read_plan(row: &Row) -> Result<Plan, DbError> {
-    Ok(Plan {
-        start: row.get("start_at")?,
-        days_before: row.get("days_before")?,
-        due: row.get("due_at")?,
-        state: PlanState::from_code(&row.get::<String>("state")?).ok_or(DbError::Decode { column: "state" })?,
-        reason: None,
-    })
-}
-
-/// Ends a planned reminder, or notes the text that it became. `false`: it is not planned any more.
-pub(super) async fn end_plan(
-    tx: &mut Tx,
-    tenant: Id<Tenant>,
-    due: &ReminderDue,
-    state: PlanState,
-    reason: Option<&'static str>,
-    message: Option<Id<messaging::Message>>,
-) -> Result<bool, DbError> {
-    let ended = tx
-        .execute(
-            sql("UPDATE reminder_plan SET state = $5, reason = $6, message = $7 \
-                 WHERE tenant = $1 AND appointment = $2 AND start_at = $3 AND days_before = $4 AND state = 'planned'")
-            .bind(tenant)
-            .bind(due.appointment.clone())
-            .bind(due.start_at)
-            .bind(due.days_before)
-            .bind(state.code())
-            .bind(reason)
-            .bind(message),
-        )
-        .await?;
-    Ok(ended == 1)
 }
 
 /// One step of a workflow with all that it causes.

@@ -22,6 +22,14 @@ const ANSWER_WITHIN: SignedDuration = SignedDuration::from_mins(30);
 /// How soon a person is promised, counted in hours in which the practice texts.
 const PERSON_WITHIN: SignedDuration = SignedDuration::from_hours(2);
 
+/// How long after a visit an answer about it is still taken for one, so that it is told that it came too late.
+const LATE_ANSWER_WITHIN: SignedDuration = SignedDuration::from_hours(24);
+
+/// Until when a question about a visit at `start` can be answered.
+pub(super) fn answerable_until(start: Timestamp) -> Timestamp {
+    start.checked_add(LATE_ANSWER_WITHIN).unwrap_or(start)
+}
+
 /// Who is texted, from which of our numbers.
 #[derive(Debug, Clone)]
 pub(super) struct Recipient {

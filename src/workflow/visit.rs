@@ -83,6 +83,15 @@ pub(super) struct Announcing {
     pub(super) location: Option<String>,
 }
 
+/// Another visit that a reminder spoke of.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Beside {
+    /// The appointment's FHIR id.
+    pub(super) appointment: String,
+    /// When it was said to be.
+    pub(super) start: Timestamp,
+}
+
 /// A move of which nobody knows whether it happened.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Wanted {
@@ -105,9 +114,9 @@ pub(super) struct Visit {
     pub(super) start: Timestamp,
     /// Where, as a reference.
     pub(super) location: Option<String>,
-    /// Other visits that the last reminder spoke of, by FHIR id.
+    /// Other visits that the last reminder spoke of.
     #[serde(default)]
-    pub(super) together: Vec<String>,
+    pub(super) together: Vec<Beside>,
     /// The last text that told of a change by the staff.
     #[serde(default)]
     pub(super) announcing: Option<Announcing>,
@@ -332,7 +341,7 @@ mod tests {
     #[test]
     fn a_wish_about_one_of_several_visits_goes_to_a_person() {
         let mut visit = Visit::known(at(40), None);
-        visit.together = vec!["2".into()];
+        visit.together = vec![Beside { appointment: "2".into(), start: at(41) }];
         let reschedule = answer(Intent::Reschedule, None);
         assert_eq!(next_step(&asked(REMINDER, false), &reschedule, VisitState::Asked, &visit), Step::HandOver);
     }
