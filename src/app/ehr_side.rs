@@ -22,6 +22,7 @@ pub(super) struct EhrSide {
     pub(super) refills: RefillPoller,
     pub(super) filing: Filing,
     pub(super) workflows: Workflows,
+    pub(super) ports: Arc<EhrPorts>,
 }
 
 impl EhrSide {
@@ -61,9 +62,9 @@ impl EhrSide {
             Arc::clone(practices),
             directory.clone(),
             Arc::clone(&ports) as Arc<dyn crate::workflow::Scheduling>,
-            ports,
+            Arc::clone(&ports) as Arc<dyn crate::workflow::Refills>,
         );
-        Self { schedule, refills, filing, workflows }
+        Self { schedule, refills, filing, workflows, ports }
     }
 }
 

@@ -5,7 +5,7 @@ use super::{
     resealing::{RESEAL_VALUES, Resealer},
 };
 use crate::{
-    chart, feed,
+    chart, ehr, feed,
     jobs::{LeasedJob, Outcome, Worker},
     messaging, routing, workflow,
 };
@@ -14,7 +14,7 @@ use std::future::Future;
 /// Binds every kind of job to its handler.
 pub(super) fn bind(worker: Worker, rooms: &Rooms, resealer: &Resealer) -> Worker {
     let worker = texts(worker, rooms);
-    let worker = ehr(worker, rooms);
+    let worker = ehr_side(worker, rooms);
     let worker = workflows(worker, rooms);
     on(worker, RESEAL_VALUES, resealer, |room, job| async move { room.reseal(job).await })
 }
@@ -27,12 +27,15 @@ fn texts(worker: Worker, rooms: &Rooms) -> Worker {
     on(worker, messaging::PULL_INBOUND, &rooms.puller, |room, job| async move { room.pull(job).await })
 }
 
-fn ehr(worker: Worker, rooms: &Rooms) -> Worker {
+fn ehr_side(worker: Worker, rooms: &Rooms) -> Worker {
     let side = &rooms.ehr_side;
     let worker = on(worker, feed::POLL_APPOINTMENTS, &side.schedule, |room, job| async move { room.poll(job).await });
     let worker = on(worker, feed::POLL_REFILLS, &side.refills, |room, job| async move { room.poll_refills(job).await });
     let worker = on(worker, feed::POLL_TASKS, &side.refills, |room, job| async move { room.poll_tasks(job).await });
     let worker = on(worker, messaging::TEXT_CHANGED, &side.filing, |room, job| async move { room.changed(job).await });
+    let worker = on(worker, ehr::RELEASE_SLOT_HOLD, &side.ports, |room, job| async move {
+        room.scheduling.release_hold(&room.ehrs, job).await
+    });
     on(worker, chart::FILE_CONVERSATION, &side.filing, |room, job| async move { room.file(job).await })
 }
 

@@ -11,7 +11,8 @@ mod ledger;
 mod refill;
 mod roles;
 mod scheduling;
-#[cfg(all(test, feature = "sandbox"))]
+#[cfg(test)]
+#[cfg(feature = "sandbox")]
 mod tests;
 
 pub use capabilities::{Capabilities, CapabilityCache};

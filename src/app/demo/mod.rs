@@ -83,12 +83,11 @@ pub async fn run(
         return Err(DemoError::NotLoopback);
     }
     // Only so that nothing is removed while it is in use.
-    let (folder, _temporary) = match &options.data {
-        Some(folder) => (folder.clone(), None),
-        None => {
-            let temporary = secrets::TemporaryFolder::create(instruments)?;
-            (temporary.path().to_path_buf(), Some(temporary))
-        }
+    let (folder, _temporary) = if let Some(folder) = &options.data {
+        (folder.clone(), None)
+    } else {
+        let temporary = secrets::TemporaryFolder::create(instruments)?;
+        (temporary.path().to_path_buf(), Some(temporary))
     };
     std::fs::create_dir_all(&folder)?;
     let listen = if options.tour { free_address()? } else { options.listen };
