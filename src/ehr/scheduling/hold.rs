@@ -131,7 +131,7 @@ impl Command for Take {
                 sql("INSERT INTO slot_hold (tenant, slot, workflow, appointment, leaves, expires_at) \
                      VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (tenant, slot) DO UPDATE SET workflow = excluded.workflow, \
                      appointment = excluded.appointment, leaves = excluded.leaves, expires_at = excluded.expires_at \
-                     WHERE slot_hold.workflow = excluded.workflow OR slot_hold.expires_at <= $7")
+                     WHERE slot_hold.workflow = excluded.workflow")
                 .bind(self.tenant)
                 .bind(self.held.slot.clone())
                 .bind(self.held.holder)
