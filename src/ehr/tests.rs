@@ -286,7 +286,7 @@ async fn a_move_that_happened_although_nobody_came_back_leaves_its_old_slot_free
     let (_, before) = bench.appointment("appointment-ana-lopez").await;
     // The EHR books and goes away at once.
     bench.fault(Fault::LoseAnswer, "PATCH", "Appointment");
-    let away = FaultRule { skip: 1, ..FaultRule::on(Fault::Unavailable, "GET", "/fhir/Appointment") };
+    let away = FaultRule { skip: 2, ..FaultRule::on(Fault::Unavailable, "GET", "/fhir/Appointment") };
     bench.sandbox.misbehaviour().add(away);
     assert!(bench.scheduling.move_appointment(&bench.ehr, &wanted).await.is_err());
     bench.sandbox.misbehaviour().clear();

@@ -15,9 +15,13 @@ async fn count(service: &Service, text: &'static str) -> i64 {
     service.app.db().one(sql(text)).await.unwrap().get("n").unwrap()
 }
 
+fn slashed(service: &Service) -> String {
+    format!("{}/", service.ehr.fhir_base().as_str().trim_end_matches('/'))
+}
+
 /// What the EHR itself says, with its staff's token.
 pub(crate) async fn chart(service: &Service, query: &str) -> Vec<Value> {
-    let url = format!("{}/{query}", service.ehr.fhir_base().as_str().trim_end_matches('/'));
+    let url = format!("{}{query}", slashed(service));
     let bundle: Value = reqwest::Client::new()
         .get(url)
         .bearer_auth(service.ehr.staff_token())
@@ -82,8 +86,7 @@ both_databases! {
             service.settle().await;
             service.advance(SignedDuration::from_mins(5));
         }
-        let after = count(&service, "SELECT COUNT(*) AS n FROM chart_filing WHERE reference IS NOT NULL").await;
-        assert_eq!(after, before);
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM chart_filing WHERE reference IS NOT NULL").await, before);
         service.ehr.misbehaviour().clear();
         service.advance(SignedDuration::from_mins(15));
         service.settle().await;
@@ -105,6 +108,45 @@ both_databases! {
         service.settle().await;
         let filed = chart(&service, &format!("Communication?subject=Patient/{}", persona::ANA_LOPEZ)).await;
         assert_eq!(filed.len(), 1, "{filed:?}");
+        service.stop().await;
+    }
+
+    async fn what_the_ehr_will_not_take_is_work_for_people(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        service.app.schedule().await.unwrap();
+        service.settle().await;
+        // The EHR takes nothing about a patient whom it does not have.
+        let patient = format!("{}Patient/{}", slashed(&service), persona::ANA_LOPEZ);
+        let gone = reqwest::Client::new().delete(patient).bearer_auth(service.ehr.staff_token());
+        assert!(gone.send().await.unwrap().status().is_success());
+        service.text(ANA, "my knee hurts more today").await;
+        service.text(ANA, "it is warm, too").await;
+        service.settle().await;
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM chart_filing WHERE code = 'ehr-rejected'").await, 2);
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM staff_task WHERE reason = 'not-filed'").await, 2);
+        service.stop().await;
+    }
+
+    async fn a_text_in_the_chart_says_who_what_and_how(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        service.app.schedule().await.unwrap();
+        service.settle().await;
+        service.text(ANA, "help").await;
+        service.settle().await;
+        let patient = format!("Patient/{}", persona::ANA_LOPEZ);
+        let filed = chart(&service, &format!("Communication?subject={patient}")).await;
+        let inbound = filed.iter().find(|text| text["sender"]["reference"] == *patient).unwrap();
+        let answer = filed.iter().find(|text| text["recipient"][0]["reference"] == *patient).unwrap();
+        for text in [inbound, answer] {
+            assert_eq!(text["medium"][0]["coding"][0]["code"], "SMSWRIT");
+            assert_eq!(text["subject"]["reference"], *patient);
+            let systems: Vec<&str> =
+                text["identifier"].as_array().unwrap().iter().map(|one| one["system"].as_str().unwrap()).collect();
+            assert_eq!(systems.len(), 3, "ours, the conversation's and the carrier's: {systems:?}");
+            assert!(text["sent"].is_string() && text["received"].is_string(), "{text}");
+        }
+        assert_eq!(inbound["identifier"][1], answer["identifier"][1]);
+        assert_eq!(answer["inResponseTo"][0]["reference"], format!("Communication/{}", inbound["id"].as_str().unwrap()));
         service.stop().await;
     }
 }
