@@ -10,9 +10,11 @@
 //     --issuer URL          what the tokens' `iss` must be
 //     --audience URL        what their `aud` must be (default: the server's own base URL)
 //     --authorize-endpoint URL, --token-endpoint URL   what its smart-configuration announces
+//     The command is started first, for it may be what serves the key set: the server ends when it finds none.
 //   --token SCOPES        instead of --jwks-url: serve a key set here, and hand the command a token for these scopes
 //
-// The command finds FHIR_BASE_URL in its environment, and FHIR_ACCESS_TOKEN with --token.
+// The command finds FHIR_BASE_URL in its environment, and FHIR_ACCESS_TOKEN with --token. In its arguments and in the
+// options, {base} stands for the server's base URL and {port} for one more port that is free.
 import { spawn } from "node:child_process";
 import { createSign, generateKeyPairSync, randomUUID } from "node:crypto";
 import { closeSync, copyFileSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
@@ -52,6 +54,7 @@ if (options["jwks-url"] && !options.issuer) {
 
 const folder = mkdtempSync(join(tmpdir(), "chartwire-hfs-"));
 const logFile = join(folder, "hfs.log");
+let child;
 let server;
 let keySet;
 let code = 1;
@@ -60,6 +63,7 @@ try {
 } catch (error) {
   console.error(`run-hfs.mjs: ${error.message}`);
 } finally {
+  await stop(child);
   await stop(server);
   keySet?.close();
   rmSync(folder, { recursive: true, force: true });
@@ -67,23 +71,30 @@ try {
 process.exit(code);
 
 async function main() {
-  const port = await freePort();
+  const [port, spare] = await freePorts(2);
   const base = `http://127.0.0.1:${port}`;
+  const filled = (text) => text.replaceAll("{base}", base).replaceAll("{port}", spare);
+  for (const [name, value] of Object.entries(options)) options[name] = filled(value);
   const issued = options.token === undefined ? undefined : await serveKeySet(base, options.token);
-  server = startServer(port, base, issued);
-  await answers(base);
-  const child = spawn(command[0], command.slice(1), {
-    stdio: "inherit",
-    env: { ...process.env, FHIR_BASE_URL: base, ...(issued && { FHIR_ACCESS_TOKEN: issued.accessToken }) },
-  });
-  for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => child.kill(signal));
-  return new Promise((resolve, reject) => {
-    child.on("error", reject);
-    child.on("exit", (status, signal) => {
-      if (status !== 0 && server.exitCode !== null) console.error(`helios-hfs ended before the command:\n${logTail()}`);
-      resolve(status ?? (signal ? 130 : 1));
-    });
-  });
+  const startCommand = () => {
+    const env = { ...process.env, FHIR_BASE_URL: base, ...(issued && { FHIR_ACCESS_TOKEN: issued.accessToken }) };
+    child = spawn(command[0], command.slice(1).map(filled), { stdio: "inherit", env });
+    child.on("error", (error) => (child.failure = error));
+    for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => child.kill(signal));
+  };
+  if (options["jwks-url"]) {
+    startCommand();
+    // A command that has to be compiled takes its time: there is no deadline but its own end.
+    await answers(options["jwks-url"], { deadline: Infinity, unless: () => isOver(child) });
+  }
+  if (!isOver(child)) {
+    server = startServer(port, base, issued);
+    await answers(`${base}/metadata`, { deadline: Date.now() + STARTS_WITHIN_MS, unless: () => isOver(child) });
+    if (!child) startCommand();
+  }
+  const { status, signal } = await ending(child);
+  if (status !== 0 && server && isOver(server)) console.error(`helios-hfs ended before the command:\n${logTail()}`);
+  return status ?? (signal ? 130 : 1);
 }
 
 function startServer(port, base, issued) {
@@ -93,7 +104,7 @@ function startServer(port, base, issued) {
   copyFileSync(SEARCH_PARAMETERS, join(data, "search-parameters-r4.json"));
   const jwksUrl = options["jwks-url"] ?? issued?.jwksUrl;
   const log = openSync(logFile, "w");
-  const child = spawn(options.program, [], {
+  const started = spawn(options.program, [], {
     cwd: folder,
     stdio: ["ignore", log, log],
     env: {
@@ -120,16 +131,16 @@ function startServer(port, base, issued) {
     },
   });
   closeSync(log);
-  child.on("error", (error) => (child.failure = error));
-  return child;
+  started.on("error", (error) => (started.failure = error));
+  return started;
 }
 
-async function answers(base) {
-  const deadline = Date.now() + STARTS_WITHIN_MS;
-  for (;;) {
-    if (server.failure) throw new Error(`${options.program} cannot be started: ${server.failure.message}`);
-    if (server.exitCode !== null) throw new Error(`helios-hfs ended with ${server.exitCode}:\n${logTail()}`);
-    const response = await fetch(`${base}/metadata`).catch(() => undefined);
+/** Waits until there is something at `url`; gives up when the server has ended, and returns early as `unless` says. */
+async function answers(url, { deadline, unless }) {
+  while (!unless()) {
+    if (server?.failure) throw new Error(`${options.program} cannot be started: ${server.failure.message}`);
+    if (isOver(server)) throw new Error(`helios-hfs ended with ${server.exitCode}:\n${logTail()}`);
+    const response = await fetch(url).catch(() => undefined);
     await response?.arrayBuffer();
     if (response?.ok) return;
     if (Date.now() > deadline) throw new Error(`helios-hfs did not answer within a minute:\n${logTail()}`);
@@ -155,19 +166,30 @@ async function serveKeySet(audience, scope) {
   return { issuer, jwksUrl: `${issuer}/jwks.json`, accessToken: `${signed}.${signature.toString("base64url")}` };
 }
 
-async function freePort() {
-  const probe = createTcpServer();
-  await new Promise((resolve) => probe.listen(0, "127.0.0.1", resolve));
-  const { port } = probe.address();
-  await new Promise((resolve) => probe.close(resolve));
-  return port;
+/** Ports that nothing listens on, no two of them the same. */
+async function freePorts(count) {
+  const probes = Array.from({ length: count }, () => createTcpServer());
+  for (const probe of probes) await new Promise((resolve) => probe.listen(0, "127.0.0.1", resolve));
+  const ports = probes.map((probe) => probe.address().port);
+  for (const probe of probes) await new Promise((resolve) => probe.close(resolve));
+  return ports;
 }
 
-async function stop(child) {
-  if (!child || child.failure || child.exitCode !== null || child.signalCode !== null) return;
-  const ended = new Promise((resolve) => child.on("exit", resolve));
-  child.kill("SIGTERM");
-  const late = setTimeout(() => child.kill("SIGKILL"), 5_000);
+function isOver(started) {
+  return started !== undefined && (Boolean(started.failure) || started.exitCode !== null || started.signalCode !== null);
+}
+
+async function ending(started) {
+  if (!isOver(started)) await new Promise((resolve) => started.once("exit", resolve).once("error", resolve));
+  if (started.failure) throw new Error(`${command[0]} cannot be started: ${started.failure.message}`);
+  return { status: started.exitCode, signal: started.signalCode };
+}
+
+async function stop(started) {
+  if (!started || isOver(started)) return;
+  const ended = new Promise((resolve) => started.on("exit", resolve));
+  started.kill("SIGTERM");
+  const late = setTimeout(() => started.kill("SIGKILL"), 5_000);
   await ended;
   clearTimeout(late);
 }

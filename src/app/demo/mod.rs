@@ -11,6 +11,7 @@ mod secrets;
 mod tour;
 
 pub use peers::Peers;
+use peers::Places;
 
 use super::{AppError, ProcessRole, Running, Service};
 use crate::{
@@ -26,6 +27,10 @@ use std::{
     time::Duration,
 };
 use tokio_util::sync::CancellationToken;
+use url::{Host, Url};
+
+/// How long someone else's FHIR server may take to start.
+const FHIR_PATIENCE: Duration = Duration::from_mins(2);
 
 /// How the demo is started.
 #[derive(Debug, Clone, clap::Args)]
@@ -39,14 +44,45 @@ pub struct DemoOptions {
     /// Where the demo's database and keys are kept; a folder of its own that is removed at the end, unless given
     #[arg(long)]
     data: Option<PathBuf>,
+    /// Where the sandbox's EHR listens; the port after the service's, or any free one for a tour, unless given
+    #[arg(long, value_name = "ADDRESS")]
+    ehr_listen: Option<SocketAddr>,
+    /// A FHIR R4 server of someone else on this machine to hold the charts in place of the sandbox's
+    ///
+    /// It should be empty: the demo waits until it answers and writes the clinic into it. It accepts the access tokens of
+    /// the sandbox's EHR: issuer http://ADDRESS/auth, keys at http://ADDRESS/auth/jwks, audience this URL without a slash
+    /// at its end; and its smart-configuration names http://ADDRESS/auth/authorize and http://ADDRESS/auth/token.
+    #[arg(long, value_name = "URL", requires = "ehr_listen")]
+    fhir: Option<Url>,
+}
+
+impl DemoOptions {
+    /// Everything stays on this machine.
+    fn check(&self) -> Result<(), DemoError> {
+        let is_here = match self.fhir.as_ref().map(Url::host) {
+            None => true,
+            Some(Some(Host::Domain(name))) => name == "localhost",
+            Some(Some(Host::Ipv4(address))) => address.is_loopback(),
+            Some(Some(Host::Ipv6(address))) => address.is_loopback(),
+            Some(None) => false,
+        };
+        if !is_here {
+            return Err(DemoError::FhirNotLoopback);
+        }
+        let mut listening = [Some(self.listen), self.ehr_listen].into_iter().flatten();
+        if listening.all(|address| address.ip().is_loopback()) { Ok(()) } else { Err(DemoError::NotLoopback) }
+    }
 }
 
 /// Why the demo did not run, or the tour did not end as it should.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
     /// Not a loopback address.
-    #[error("the demo speaks plain HTTP: --listen must be a loopback address such as 127.0.0.1:8080")]
+    #[error("the demo speaks plain HTTP: --listen and --ehr-listen must be loopback addresses such as 127.0.0.1:8080")]
     NotLoopback,
+    /// The FHIR server is elsewhere.
+    #[error("the demo writes a made-up clinic: --fhir must be a server on this machine, such as http://127.0.0.1:8090")]
+    FhirNotLoopback,
     /// The sandbox's EHR.
     #[error("the sandbox's EHR does not start: {0}")]
     Ehr(#[from] SandboxError),
@@ -79,9 +115,7 @@ pub async fn run(
     instruments: &Instruments,
     out: &mut (dyn Write + Send),
 ) -> Result<(), DemoError> {
-    if !options.listen.ip().is_loopback() {
-        return Err(DemoError::NotLoopback);
-    }
+    options.check()?;
     // Only so that nothing is removed while it is in use.
     let (folder, _temporary) = if let Some(folder) = &options.data {
         (folder.clone(), None)
@@ -92,8 +126,13 @@ pub async fn run(
     std::fs::create_dir_all(&folder)?;
     let listen = if options.tour { free_address()? } else { options.listen };
     let secrets = secrets::Secrets::of(&folder, instruments)?;
-    practice::wait_out_midnight(instruments).await;
-    let peers = Peers::start(listen, !options.tour, instruments).await?;
+    let places = Places { service: listen, beside: !options.tour, ehr: options.ehr_listen, fhir: options.fhir.clone() };
+    practice::wait_out_midnight(instruments, if options.fhir.is_some() { FHIR_PATIENCE } else { Duration::ZERO }).await;
+    let peers = Peers::start(places, instruments).await?;
+    if let Some(fhir) = &options.fhir {
+        await_fhir(out, fhir, &peers)?;
+        peers.ehr.seed(FHIR_PATIENCE).await?;
+    }
     let text = practice::settings(listen, &peers, instruments);
     let settings = Settings::parse(&text, &folder, &secrets)?;
     let mut running = Running::with(instruments.clone());
@@ -121,6 +160,15 @@ pub async fn run(
     };
     peers.shutdown().await;
     ended
+}
+
+/// Says what the FHIR server has to know: it may be started only now, and may want the keys at its own start.
+fn await_fhir(out: &mut (dyn Write + Send), fhir: &Url, peers: &Peers) -> io::Result<()> {
+    let at = peers.ehr.endpoints();
+    writeln!(out, "The charts are kept by the FHIR server at {fhir}")?;
+    writeln!(out, "  it accepts access tokens of {}, signed by the keys at {}", at.issuer, at.jwks)?;
+    writeln!(out, "  waiting for it for up to {} seconds, then writing the clinic into it\n", FHIR_PATIENCE.as_secs())?;
+    out.flush()
 }
 
 /// A loopback port that nothing listens on.

@@ -14,6 +14,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
 };
+use url::Url;
 
 /// The zone of the demo practice.
 pub(super) const ZONE: &str = "America/New_York";
@@ -32,17 +33,36 @@ pub struct Peers {
     pub carrier: RunningCarrier,
 }
 
+/// Where they are.
+pub(super) struct Places {
+    /// The service.
+    pub(super) service: SocketAddr,
+    /// The EHR and the carrier are on the two ports after the service's, where those are free.
+    pub(super) beside: bool,
+    /// The EHR is here and nowhere else.
+    pub(super) ehr: Option<SocketAddr>,
+    /// The charts are kept here, not by the sandbox.
+    pub(super) fhir: Option<Url>,
+}
+
 impl Peers {
-    /// Starts them for a service at `service`; on the two ports after the service's where `beside`, otherwise on any.
-    pub(super) async fn start(service: SocketAddr, beside: bool, instruments: &Instruments) -> Result<Self, DemoError> {
-        let base = format!("http://{service}/");
-        let port = |offset: u16| SocketAddr::new(service.ip(), if beside { service.port() + offset } else { 0 });
-        let ehr = match RunningEhr::start(ehr_options(&base, port(1), instruments)?).await {
-            // The port is taken: any other will do.
-            Err(_) => RunningEhr::start(ehr_options(&base, any(), instruments)?).await?,
-            Ok(ehr) => ehr,
+    /// Starts them.
+    pub(super) async fn start(places: Places, instruments: &Instruments) -> Result<Self, DemoError> {
+        let base = format!("http://{}/", places.service);
+        let beside = |offset: u16| {
+            let port = if places.beside { places.service.port() + offset } else { 0 };
+            SocketAddr::new(places.service.ip(), port)
         };
-        let carrier = match RunningCarrier::start(carrier_options(&base, port(2), instruments)?).await {
+        let ehr_at = |listen| ehr_options(&base, listen, places.fhir.clone(), instruments);
+        let ehr = match places.ehr {
+            Some(listen) => RunningEhr::start(ehr_at(listen)?).await?,
+            None => match RunningEhr::start(ehr_at(beside(1))?).await {
+                // The port is taken: any other will do.
+                Err(_) => RunningEhr::start(ehr_at(any())?).await?,
+                Ok(ehr) => ehr,
+            },
+        };
+        let carrier = match RunningCarrier::start(carrier_options(&base, beside(2), instruments)?).await {
             Err(_) => RunningCarrier::start(carrier_options(&base, any(), instruments)?).await?,
             Ok(carrier) => carrier,
         };
@@ -59,11 +79,16 @@ const fn any() -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)
 }
 
-fn url(text: &str) -> Result<url::Url, DemoError> {
+fn url(text: &str) -> Result<Url, DemoError> {
     text.parse().map_err(|_| DemoError::NotLoopback)
 }
 
-fn ehr_options(base: &str, listen: SocketAddr, instruments: &Instruments) -> Result<EhrOptions, DemoError> {
+fn ehr_options(
+    base: &str,
+    listen: SocketAddr,
+    fhir: Option<Url>,
+    instruments: &Instruments,
+) -> Result<EhrOptions, DemoError> {
     Ok(EhrOptions {
         listen,
         instruments: instruments.clone(),
@@ -82,7 +107,7 @@ fn ehr_options(base: &str, listen: SocketAddr, instruments: &Instruments) -> Res
                 scopes: "openid fhirUser launch user/*.rs".to_owned(),
             },
         ],
-        external_fhir: None,
+        external_fhir: fhir,
         token_lifetime: Duration::from_mins(10),
     })
 }

@@ -15,11 +15,13 @@ use std::{
 /// How long after the start reminders fall due: the schedule has been read by then.
 const DUE_IN: SignedDuration = SignedDuration::from_secs(8);
 
-/// Waits until no midnight of the practice lies between the start and the reminders: their day would be the next.
-pub(super) async fn wait_out_midnight(instruments: &Instruments) {
+/// Waits until no midnight of the practice lies between now and the reminders, which fall due after a start that takes
+/// up to `start`: their day would be the next.
+pub(super) async fn wait_out_midnight(instruments: &Instruments, start: Duration) {
+    let start = SignedDuration::try_from(start).unwrap_or(SignedDuration::ZERO);
     let zone = TimeZone::get(ZONE).unwrap_or(TimeZone::UTC);
     let day = |instant: jiff::Timestamp| instant.to_zoned(zone.clone()).date();
-    while day(instruments.now()) != day(instruments.now() + DUE_IN + SignedDuration::from_secs(20)) {
+    while day(instruments.now()) != day(instruments.now() + start + DUE_IN + SignedDuration::from_secs(20)) {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
