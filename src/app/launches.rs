@@ -31,19 +31,15 @@ fn site(settings: &Settings, tenant: &TenantSettings, id: Id<Tenant>) -> Result<
     let callback = settings.server.public_url.join("smart/callback");
     let redirect_uri = callback.map_err(|_| AppError::Settings("server.public_url makes no addresses"))?;
     let client = ehr_servers::registration(&tenant.ehr.launch, &tenant.ehr.launch_scopes)?;
-    let issuers: Result<Vec<(String, LaunchRegistration)>, AppError> = tenant
-        .ehr
-        .launch_issuers
-        .iter()
-        .map(|iss| {
-            let (client, redirect_uri) = (client.clone(), redirect_uri.clone());
-            Ok((iss.clone(), LaunchRegistration { client, server: server(tenant, iss)?, redirect_uri }))
-        })
-        .collect();
+    let registration = |iss: &String| -> Result<_, AppError> {
+        let (client, redirect_uri) = (client.clone(), redirect_uri.clone());
+        Ok(LaunchRegistration { client, server: server(tenant, iss)?, redirect_uri })
+    };
+    let registrations: Result<Vec<_>, AppError> = tenant.ehr.launch_issuers.iter().map(registration).collect();
     Ok(LaunchSite {
         tenant: id,
         slug: tenant.slug.clone(),
-        issuers: issuers?,
+        registrations: registrations?,
         mfa: tenant.ehr.mfa.clone(),
         embedding: embedding(settings, tenant),
     })

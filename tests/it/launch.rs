@@ -241,6 +241,9 @@ both_databases! {
         // The practice's own address works as the shared one does.
         let mut own = browser.base.join(&format!("smart/launch/{SLUG}")).unwrap();
         own.set_query(launch_url(&service, persona::NURSE_REED).query());
+        assert!(browser.get(own.clone()).await.status().is_redirection());
+        // The same EHR, with the slash at its end that some write and some leave out.
+        own.query_pairs_mut().clear().append_pair("iss", &format!("{registered}/")).append_pair("launch", "xyz");
         assert!(browser.get(own).await.status().is_redirection());
         service.stop().await;
     }

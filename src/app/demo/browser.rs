@@ -35,10 +35,13 @@ impl Browser {
         for _ in 0..MOST_HOPS {
             let answer = self.send(self.http.get(url.clone()), &url).await?;
             let Some(next) = answer.headers().get(header::LOCATION) else {
-                return if answer.status().is_success() {
-                    answer.text().await.map_err(failed)
+                let status = answer.status();
+                let page = answer.text().await.map_err(failed)?;
+                return if status.is_success() {
+                    Ok(page)
                 } else {
-                    Err(DemoError::Step(format!("the launch ends with HTTP status {}", answer.status())))
+                    let told = between(&page, "<h1>", "</h1>").unwrap_or("no reason given");
+                    Err(DemoError::Step(format!("the launch ends with HTTP status {status}: {told}")))
                 };
             };
             url = url.join(next.to_str().map_err(failed)?).map_err(failed)?;
@@ -90,6 +93,9 @@ impl Browser {
 
 /// The value of a hidden field.
 fn field(page: &str, name: &str) -> String {
-    let value = page.split(&format!("name=\"{name}\" value=\"")).nth(1).and_then(|rest| rest.split('"').next());
-    value.unwrap_or_default().to_owned()
+    between(page, &format!("name=\"{name}\" value=\""), "\"").unwrap_or_default().to_owned()
+}
+
+fn between<'a>(page: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    page.split_once(before)?.1.split(after).next()
 }

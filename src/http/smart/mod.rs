@@ -37,8 +37,8 @@ pub struct LaunchSite {
     pub tenant: Id<Tenant>,
     /// Its name in URLs.
     pub slug: String,
-    /// Each `iss` that may launch it, exactly as the EHR spells it, with the registration there.
-    pub issuers: Vec<(String, LaunchRegistration)>,
+    /// The registration at each `iss` that may launch it.
+    pub registrations: Vec<LaunchRegistration>,
     /// What shows that a person signed in with more than a password.
     pub mfa: MfaSettings,
     /// Which pages may frame ours.
@@ -47,7 +47,7 @@ pub struct LaunchSite {
 
 impl LaunchSite {
     fn registration(&self, iss: &str) -> Option<&LaunchRegistration> {
-        self.issuers.iter().find(|(own, _)| own == iss).map(|(_, registration)| registration)
+        self.registrations.iter().find(|registration| registration.accepts(iss))
     }
 }
 
