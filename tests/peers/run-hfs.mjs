@@ -58,6 +58,8 @@ let child;
 let server;
 let keySet;
 let code = 1;
+// What is running ends, and with it this program, which then clears up.
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => (child ?? server)?.kill(signal));
 try {
   code = await main();
 } catch (error) {
@@ -80,7 +82,6 @@ async function main() {
     const env = { ...process.env, FHIR_BASE_URL: base, ...(issued && { FHIR_ACCESS_TOKEN: issued.accessToken }) };
     child = spawn(command[0], command.slice(1).map(filled), { stdio: "inherit", env });
     child.on("error", (error) => (child.failure = error));
-    for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => child.kill(signal));
   };
   if (options["jwks-url"]) {
     startCommand();

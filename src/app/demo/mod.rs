@@ -49,9 +49,10 @@ pub struct DemoOptions {
     ehr_listen: Option<SocketAddr>,
     /// A FHIR R4 server of someone else on this machine to hold the charts in place of the sandbox's
     ///
-    /// It should be empty: the demo waits until it answers and writes the clinic into it. It accepts the access tokens of
-    /// the sandbox's EHR: issuer http://ADDRESS/auth, keys at http://ADDRESS/auth/jwks, audience this URL without a slash
-    /// at its end; and its smart-configuration names http://ADDRESS/auth/authorize and http://ADDRESS/auth/token.
+    /// It should be empty: the demo waits until it answers and writes the clinic into it. It asks for access tokens of the
+    /// sandbox's EHR: the issuer is `http://ADDRESS/auth`, its keys are at `/jwks` below the issuer, the audience is this URL
+    /// without a slash at its end. Its smart-configuration names `/authorize` and `/token` below the issuer.
+    /// tests/peers/README.md does it with helios-hfs.
     #[arg(long, value_name = "URL", requires = "ehr_listen")]
     fhir: Option<Url>,
 }
@@ -186,4 +187,44 @@ fn welcome(out: &mut (dyn Write + Send), listen: SocketAddr, peers: &Peers) -> i
     practice::print(out)?;
     writeln!(out, "\nStop with ctrl-c.")?;
     out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+    use rstest::rstest;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: DemoOptions,
+    }
+
+    fn parsed(arguments: &[&str]) -> Option<DemoOptions> {
+        Line::try_parse_from([&["demo"], arguments].concat()).ok().map(|line| line.options)
+    }
+
+    #[rstest]
+    #[case::alone(&[])]
+    #[case::here(&["--ehr-listen", "127.0.0.1:9000", "--fhir", "http://127.0.0.1:8090"])]
+    #[case::by_name(&["--ehr-listen", "[::1]:9000", "--fhir", "http://localhost:8090/fhir"])]
+    fn what_stays_on_this_machine_is_taken(#[case] arguments: &[&str]) {
+        parsed(arguments).unwrap().check().unwrap();
+    }
+
+    #[rstest]
+    #[case::service(&["--listen", "0.0.0.0:8080"])]
+    #[case::ehr(&["--ehr-listen", "192.0.2.1:9000"])]
+    #[case::fhir(&["--ehr-listen", "127.0.0.1:9000", "--fhir", "https://ehr.example/fhir"])]
+    #[case::look_alike(&["--ehr-listen", "127.0.0.1:9000", "--fhir", "http://127.0.0.1.example/fhir"])]
+    #[case::no_host(&["--ehr-listen", "127.0.0.1:9000", "--fhir", "data:text/plain,x"])]
+    fn what_leaves_this_machine_is_refused(#[case] arguments: &[&str]) {
+        parsed(arguments).unwrap().check().unwrap_err();
+    }
+
+    #[test]
+    fn a_fhir_server_has_to_know_where_the_ehr_is() {
+        assert!(parsed(&["--fhir", "http://127.0.0.1:8090"]).is_none());
+    }
 }

@@ -27,6 +27,7 @@ type Out<'a> = &'a mut (dyn Write + Send);
 /// Walks the main job.
 pub(super) async fn walk(peers: &Peers, service: SocketAddr, out: Out<'_>) -> Result<(), DemoError> {
     let chart = Chart { peers, http: reqwest::Client::new() };
+    chart.refuses_strangers(out).await?;
     reschedule(peers, &chart, out).await?;
     refill(peers, &chart, out).await?;
     nurse(peers, &chart, service, out).await?;
@@ -52,6 +53,10 @@ async fn reschedule(peers: &Peers, chart: &Chart<'_>, out: Out<'_>) -> Result<()
     }
     let (from, to, slot) = (at(&before, "/start"), at(&after, "/start"), at(&after, "/slot/0/reference"));
     writeln!(out, "  in the EHR   Appointment/{VISIT}: {from} -> {to}, {slot}, status {}", at(&after, "/status"))?;
+    let left = at(&before, "/slot/0/reference");
+    chart.has_slot(slot, "busy").await?;
+    chart.has_slot(left, "free").await?;
+    writeln!(out, "  in the EHR   {slot} is busy, {left} is free")?;
     Ok(())
 }
 
@@ -241,6 +246,25 @@ impl Chart<'_> {
         let bundle: Value = request.send().await.map_err(failed)?.json().await.map_err(failed)?;
         let entries = at(&bundle, "/entry").as_array().cloned().unwrap_or_default();
         Ok(entries.into_iter().map(|entry| at(&entry, "/resource").clone()).collect())
+    }
+
+    /// Nothing is to be had without a token, whoever keeps the charts.
+    async fn refuses_strangers(&self, out: Out<'_>) -> Result<(), DemoError> {
+        let answer = self.http.get(self.url(&format!("Appointment/{VISIT}"))).send().await;
+        let status = answer.map_err(|_| DemoError::Step("the EHR does not answer".to_owned()))?.status();
+        if status != http::StatusCode::UNAUTHORIZED {
+            return Err(DemoError::Step(format!("the EHR answers {status} to a request without an access token")));
+        }
+        writeln!(out, "\nThe EHR at {} refuses whoever comes without an access token: {status}", self.url(""))?;
+        Ok(())
+    }
+
+    /// Sees that a slot, given by its reference, has this status.
+    async fn has_slot(&self, slot: &Value, status: &str) -> Result<(), DemoError> {
+        let id = slot.as_str().and_then(|slot| slot.strip_prefix("Slot/"));
+        let id = id.ok_or_else(|| DemoError::Step("the visit names no slot".to_owned()))?;
+        let stands = |found: &[Value]| found.iter().any(|slot| at(slot, "/status") == status);
+        self.until(&format!("Slot?_id={id}"), stands).await.map(drop)
     }
 
     async fn one(&self, query: &str) -> Result<Value, DemoError> {
