@@ -117,10 +117,24 @@ test("a search is paged by links that end", async () => {
   assert.ok(seen.size >= 3);
 });
 
-test("what is not valid FHIR is refused with an OperationOutcome", async () => {
-  const refused = await call("POST", "Appointment", { resourceType: "Appointment", status: "nonsense", bogus: 1 });
-  assert.equal(refused.status, 422);
-  assert.equal(refused.json.resourceType, "OperationOutcome");
+const filed = { resourceType: "Communication", status: "completed", sent: "2030-03-01T10:00:00Z" };
+for (const [what, resource] of Object.entries({
+  "an unknown code": { resourceType: "Appointment", status: "nonsense", bogus: 1 },
+  "an unknown element": { ...filed, text_message: "Hello" },
+  "a missing status": { ...filed, status: undefined },
+  "a payload without content": { ...filed, payload: [{ id: "1" }] },
+  "an instant that is none": { ...filed, sent: "yesterday" },
+  "a reference that is none": { ...filed, subject: "Patient/1" },
+})) {
+  test(`what is not valid FHIR is refused with an OperationOutcome: ${what}`, async () => {
+    const refused = await call("POST", resource.resourceType, resource);
+    assert.equal(refused.status, 422);
+    assert.equal(refused.json.resourceType, "OperationOutcome");
+  });
+}
+
+test("what those were made from is valid", async () => {
+  assert.equal((await call("POST", "Communication", filed)).status, 201);
 });
 
 if (token) {

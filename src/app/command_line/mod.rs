@@ -144,7 +144,7 @@ async fn dispatch(
     match command {
         #[cfg(feature = "sandbox")]
         Command::Demo(options) => {
-            crate::app::demo::run(&options, instruments, streams.out).await?;
+            crate::app::demo::run(&options, instruments, streams.out, serve::stop_at_signal()?).await?;
             Ok(Ended::Well)
         }
         Command::Serve { config, role } => serve::serve(&config.settings()?, &role, instruments).await,

@@ -38,7 +38,7 @@ async fn keep_up(metrics: Metrics, stop: CancellationToken) {
 }
 
 /// Cancelled at SIGTERM (where there is such a thing) and at ctrl-c.
-fn stop_at_signal() -> Result<CancellationToken, CommandError> {
+pub(super) fn stop_at_signal() -> Result<CancellationToken, CommandError> {
     let stop = CancellationToken::new();
     let told = stop.clone();
     #[cfg(unix)]

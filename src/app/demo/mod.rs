@@ -102,12 +102,15 @@ pub enum DemoError {
     /// A key could not be made.
     #[error("the demo could not make its keys")]
     Keys,
+    /// Told to stop.
+    #[error("stopped before it was done")]
+    Stopped,
     /// A step of the tour did not happen.
     #[error("the tour stops here: {0}")]
     Step(String),
 }
 
-/// Runs the demo until ctrl-c, or the tour to its end.
+/// Runs the demo until `stop`, or the tour to its end.
 ///
 /// # Errors
 /// [`DemoError`]; a tour ends well only if every step of it happened.
@@ -115,6 +118,7 @@ pub async fn run(
     options: &DemoOptions,
     instruments: &Instruments,
     out: &mut (dyn Write + Send),
+    stop: CancellationToken,
 ) -> Result<(), DemoError> {
     options.check()?;
     // Only so that nothing is removed while it is in use.
@@ -127,23 +131,22 @@ pub async fn run(
     std::fs::create_dir_all(&folder)?;
     let listen = if options.tour { free_address()? } else { options.listen };
     let secrets = secrets::Secrets::of(&folder, instruments)?;
-    let places = Places { service: listen, beside: !options.tour, ehr: options.ehr_listen, fhir: options.fhir.clone() };
-    practice::wait_out_midnight(instruments, if options.fhir.is_some() { FHIR_PATIENCE } else { Duration::ZERO }).await;
-    let peers = Peers::start(places, instruments).await?;
-    if let Some(fhir) = &options.fhir {
-        await_fhir(out, fhir, &peers)?;
-        peers.ehr.seed(FHIR_PATIENCE).await?;
-    }
+    let peers = tokio::select! {
+        peers = surroundings(options, listen, instruments, out) => peers?,
+        () = stop.cancelled() => return Err(DemoError::Stopped),
+    };
     let text = practice::settings(listen, &peers, instruments);
     let settings = Settings::parse(&text, &folder, &secrets)?;
     let mut running = Running::with(instruments.clone());
     running.workers = WorkerLimits { longest_backoff: Duration::from_secs(5), ..WorkerLimits::default() };
     let service = Service::start(&settings, running, &[ProcessRole::Web, ProcessRole::Worker]).await?;
-    let stop = CancellationToken::new();
     let ended = if options.tour {
         practice::print(out)?;
         let running = tokio::spawn(service.run(stop.clone()));
-        let walked = tour::walk(&peers, listen, out).await;
+        let walked = tokio::select! {
+            walked = tour::walk(&peers, listen, out) => walked,
+            () = stop.cancelled() => Err(DemoError::Stopped),
+        };
         stop.cancel();
         running.await.map_err(|_| DemoError::Step("the service stopped in the middle".to_owned()))??;
         match walked {
@@ -152,15 +155,27 @@ pub async fn run(
         }
     } else {
         welcome(out, listen, &peers)?;
-        let asked = stop.clone();
-        tokio::spawn(async move {
-            let _ = tokio::signal::ctrl_c().await;
-            asked.cancel();
-        });
         Ok(service.run(stop).await?)
     };
     peers.shutdown().await;
     ended
+}
+
+/// What the service is put among: its peers, with the clinic wherever the charts are kept.
+async fn surroundings(
+    options: &DemoOptions,
+    service: SocketAddr,
+    instruments: &Instruments,
+    out: &mut (dyn Write + Send),
+) -> Result<Peers, DemoError> {
+    let places = Places { service, beside: !options.tour, ehr: options.ehr_listen, fhir: options.fhir.clone() };
+    practice::wait_out_midnight(instruments, if options.fhir.is_some() { FHIR_PATIENCE } else { Duration::ZERO }).await;
+    let peers = Peers::start(places, instruments).await?;
+    if let Some(fhir) = &options.fhir {
+        await_fhir(out, fhir, &peers)?;
+        peers.ehr.seed(FHIR_PATIENCE).await?;
+    }
+    Ok(peers)
 }
 
 /// Says what the FHIR server has to know: it may be started only now, and may want the keys at its own start.
