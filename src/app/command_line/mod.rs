@@ -144,7 +144,9 @@ async fn dispatch(
     match command {
         #[cfg(feature = "sandbox")]
         Command::Demo(options) => {
-            crate::app::demo::run(&options, instruments, streams.out, serve::stop_at_signal()?).await?;
+            let stop = serve::stop_at_signal()?;
+            // By far the largest of the commands: the others need not carry its size.
+            Box::pin(crate::app::demo::run(&options, instruments, streams.out, stop)).await?;
             Ok(Ended::Well)
         }
         Command::Serve { config, role } => serve::serve(&config.settings()?, &role, instruments).await,
