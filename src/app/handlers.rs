@@ -13,6 +13,12 @@ use std::future::Future;
 
 /// Binds every kind of job to its handler.
 pub(super) fn bind(worker: Worker, rooms: &Rooms, resealer: &Resealer) -> Worker {
+    // Reading a text and sending one have places of their own: an EHR or a carrier that hangs must not keep an
+    // emergency from being read, nor its answer from leaving.
+    let worker = worker
+        .reserve(&[messaging::TEXT_RECEIVED, messaging::SETTLE_ATTEMPT])
+        .reserve(&[messaging::SEND_TEXT])
+        .reserve(&[routing::REPLY_READ]);
     let worker = texts(worker, rooms);
     let worker = ehr_side(worker, rooms);
     let worker = workflows(worker, rooms);

@@ -96,6 +96,7 @@ pub(super) struct Claim {
     pub(super) now: Timestamp,
     pub(super) lease: Duration,
     pub(super) limit: u32,
+    pub(super) kinds: Kinds,
 }
 
 /// No earlier job of the same lane is waiting or running.
@@ -105,9 +106,34 @@ const FREE: &str = "(j.lane IS NULL OR NOT EXISTS (SELECT 1 FROM job e WHERE e.t
 /// the time (law 10).
 const POSTGRES_CLOCK: &str = "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::bigint";
 
-fn due(postgres: bool) -> String {
+/// The kinds that one pool of a worker takes.
+#[derive(Debug, Clone)]
+pub(super) enum Kinds {
+    /// These.
+    Only(Vec<&'static str>),
+    /// All but these.
+    Except(Vec<&'static str>),
+}
+
+impl Kinds {
+    /// As a condition on `j`. The names are the program's own constants, never input.
+    fn condition(&self) -> String {
+        let (kinds, operator) = match self {
+            Self::Only(kinds) => (kinds, "IN"),
+            Self::Except(kinds) if kinds.is_empty() => return String::new(),
+            Self::Except(kinds) => (kinds, "NOT IN"),
+        };
+        let names: Vec<String> = kinds.iter().map(|kind| format!("'{kind}'")).collect();
+        format!(" AND j.kind {operator} ({})", names.join(", "))
+    }
+}
+
+fn due(postgres: bool, kinds: &Kinds) -> String {
     let clock = if postgres { POSTGRES_CLOCK } else { "$1" };
-    format!("((j.state = 'ready' AND j.run_at <= $1) OR (j.state = 'leased' AND j.lease_until < {clock})) AND {FREE}")
+    let kinds = kinds.condition();
+    format!(
+        "((j.state = 'ready' AND j.run_at <= $1) OR (j.state = 'leased' AND j.lease_until < {clock})){kinds} AND {FREE}"
+    )
 }
 
 impl Command for Claim {
@@ -122,7 +148,7 @@ impl Command for Claim {
             "UPDATE job SET state = 'leased', lease_token = $2, lease_until = {clock} + $3, attempts = attempts + 1 \
              WHERE (tenant, id) IN (SELECT j.tenant, j.id FROM job j WHERE {} ORDER BY j.run_at, j.id LIMIT $4 {locking}) \
              RETURNING tenant, id, kind, attempts, max_attempts, lane, payload, created_at",
-            due(postgres)
+            due(postgres, &self.kinds)
         );
         let lease = i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX);
         let rows = tx.all(sql_built(text).bind(self.now).bind(self.token).bind(lease).bind(self.limit)).await?;
@@ -145,14 +171,15 @@ fn leased(row: &Row, token: [u8; 16]) -> Result<LeasedJob, DbError> {
 }
 
 /// Whether anything is due: asked before claiming, because reading costs no write.
-pub(super) async fn anything_due(db: &Db, now: Timestamp) -> Result<bool, DbError> {
-    let text = format!("SELECT 1 AS due FROM job j WHERE {} LIMIT 1", due(db.is_postgres()));
+pub(super) async fn anything_due(db: &Db, now: Timestamp, kinds: &Kinds) -> Result<bool, DbError> {
+    let text = format!("SELECT 1 AS due FROM job j WHERE {} LIMIT 1", due(db.is_postgres(), kinds));
     Ok(db.optional(sql_built(text).bind(now)).await?.is_some())
 }
 
 /// When the next job becomes due that does not wait for an earlier one of its lane.
-pub(super) async fn next_due(db: &Db) -> Result<Option<Timestamp>, DbError> {
-    let text = format!("SELECT j.run_at FROM job j WHERE j.state = 'ready' AND {FREE} ORDER BY j.run_at LIMIT 1");
+pub(super) async fn next_due(db: &Db, kinds: &Kinds) -> Result<Option<Timestamp>, DbError> {
+    let kinds = kinds.condition();
+    let text = format!("SELECT j.run_at FROM job j WHERE j.state = 'ready'{kinds} AND {FREE} ORDER BY j.run_at LIMIT 1");
     db.optional(sql_built(text)).await?.map(|row| row.get("run_at")).transpose()
 }
 

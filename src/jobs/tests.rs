@@ -3,8 +3,13 @@ use crate::{
     db::{Command, Db},
     kernel::{ManualClock, SeededEntropy, clock::from_millis},
 };
+use futures_util::FutureExt as _;
 use jiff::SignedDuration;
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio_util::sync::CancellationToken;
 
 struct Enqueue(NewJob);
 impl Command for Enqueue {
@@ -55,6 +60,37 @@ impl Bench {
         });
         (worker, notes)
     }
+}
+
+#[tokio::test]
+async fn kinds_that_hang_keep_nobody_with_places_of_its_own_waiting() {
+    let bench = Bench::new().await;
+    let hanging = |payload| NewJob::new(&bench.instruments, TENANT, "Hanging", &payload).unwrap();
+    for payload in ["one", "two", "three"] {
+        bench.enqueue(hanging(payload)).await;
+    }
+    let (read, mut done) = tokio::sync::mpsc::unbounded_channel();
+    let limits = WorkerLimits { at_once: 2, ..WorkerLimits::default() };
+    let never = CancellationToken::new();
+    let until = never.clone();
+    let worker = Worker::new(bench.db.clone(), bench.instruments.clone(), limits)
+        .bind("Hanging", move |_| until.clone().cancelled_owned().map(Ok))
+        .bind("Test", move |job| {
+            let _ = read.send(job.payload::<String>());
+            async { Ok(()) }
+        })
+        .reserve(&["Test"]);
+    let stop = CancellationToken::new();
+    let running = tokio::spawn({
+        let stop = stop.clone();
+        async move { worker.run(stop).await }
+    });
+    bench.enqueue(bench.job("urgent")).await;
+    let urgent = tokio::time::timeout(Duration::from_secs(30), done.recv()).await;
+    assert_eq!(urgent.unwrap().unwrap().unwrap(), "urgent", "all places of the others are taken");
+    never.cancel();
+    stop.cancel();
+    running.await.unwrap();
 }
 
 #[tokio::test]
@@ -201,6 +237,7 @@ async fn who_lost_the_lease_cannot_finish() {
         now: bench.instruments.now(),
         lease: Duration::from_mins(1),
         limit: 1,
+        kinds: lease::Kinds::Except(Vec::new()),
     };
     let slow = bench.db.execute(claim(1)).await.unwrap().remove(0);
     assert!(bench.db.execute(claim(2)).await.unwrap().is_empty(), "it is held");

@@ -2,16 +2,19 @@
 
 use super::{
     JobError, LeasedJob,
-    lease::{Claim, Finish, GiveBack, anything_due, next_due},
+    lease::{Claim, Finish, GiveBack, Kinds, anything_due, next_due},
 };
 use crate::{
     db::{Db, DbError, Topic},
     kernel::{Instruments, entropy::below},
 };
-use futures_util::{FutureExt as _, future::BoxFuture};
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, join_all},
+};
 use jiff::{SignedDuration, Timestamp};
 use std::{collections::HashMap, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
-use tokio::sync::{Semaphore, broadcast::error::RecvError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast::error::RecvError};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// What a handler gives.
@@ -21,7 +24,7 @@ type Handler = Arc<dyn Fn(LeasedJob) -> BoxFuture<'static, Outcome> + Send + Syn
 /// The worker's limits.
 #[derive(Debug, Clone, Copy)]
 pub struct WorkerLimits {
-    /// Jobs in hand at once.
+    /// Jobs in hand at once, in each pool of kinds.
     pub at_once: u32,
     /// How long a job may take before another worker may take it over.
     pub lease: Duration,
@@ -42,6 +45,12 @@ impl Default for WorkerLimits {
     }
 }
 
+/// Kinds that share places.
+struct Pool {
+    kinds: Kinds,
+    places: Arc<Semaphore>,
+}
+
 /// Takes due jobs and hands each to the handler of its kind.
 #[derive(Clone)]
 pub struct Worker {
@@ -49,13 +58,14 @@ pub struct Worker {
     instruments: Instruments,
     limits: WorkerLimits,
     handlers: HashMap<&'static str, Handler>,
+    reserved: Vec<Vec<&'static str>>,
 }
 
 impl Worker {
     /// A worker that knows no kind of job yet.
     #[must_use]
     pub fn new(db: Db, instruments: Instruments, limits: WorkerLimits) -> Self {
-        Self { db, instruments, limits, handlers: HashMap::new() }
+        Self { db, instruments, limits, handlers: HashMap::new(), reserved: Vec::new() }
     }
 
     /// Binds `kind` to its handler.
@@ -69,31 +79,54 @@ impl Worker {
         self
     }
 
+    /// Gives `kinds` places of their own, as many as the limits say, so that no other kind can keep them waiting
+    /// however long its jobs take.
+    #[must_use]
+    pub fn reserve(mut self, kinds: &[&'static str]) -> Self {
+        self.reserved.push(kinds.to_vec());
+        self
+    }
+
+    /// The reserved pools, and one for all other kinds, those that this program does not know among them.
+    fn pools(&self) -> Vec<Pool> {
+        let others = Kinds::Except(self.reserved.concat());
+        let reserved = self.reserved.iter().cloned().map(Kinds::Only);
+        let places = self.limits.at_once as usize;
+        reserved.chain([others]).map(|kinds| Pool { kinds, places: Arc::new(Semaphore::new(places)) }).collect()
+    }
+
     /// Works until `stop`; then finishes what is in hand.
     pub async fn run(&self, stop: CancellationToken) {
-        let at_once = Arc::new(Semaphore::new(self.limits.at_once as usize));
         let in_hand = TaskTracker::new();
+        let pools = self.pools();
+        join_all(pools.iter().map(|pool| self.run_pool(pool, &stop, &in_hand))).await;
+        in_hand.close();
+        in_hand.wait().await;
+    }
+
+    async fn run_pool(&self, pool: &Pool, stop: &CancellationToken, in_hand: &TaskTracker) {
         let mut events = self.db.subscribe();
         while !stop.is_cancelled() {
-            let started = match self.start_due(&at_once, &in_hand).await {
-                Ok(started) => started,
-                Err(error) => {
-                    tracing::warn!(%error, "the job queue cannot be read");
-                    0
-                }
+            // Waiting for a free place before claiming keeps jobs claimable by others until this worker can start them.
+            let place = tokio::select! {
+                () = stop.cancelled() => break,
+                place = Arc::clone(&pool.places).acquire_owned() => place,
             };
+            let Ok(place) = place else { break };
+            let started = self.start_due(pool, place, in_hand).await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "the job queue cannot be read");
+                0
+            });
             if started > 0 {
                 continue;
             }
-            let pause = self.pause().await;
+            let pause = self.pause(&pool.kinds).await;
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep(pause) => {}
                 () = woken(&mut events) => {}
             }
         }
-        in_hand.close();
-        in_hand.wait().await;
     }
 
     /// Runs everything that is due, and what that makes due, until nothing is. Gives the number of jobs run.
@@ -101,11 +134,15 @@ impl Worker {
     /// # Errors
     /// [`DbError`] as the database refuses or is away.
     pub async fn run_due(&self) -> Result<usize, DbError> {
-        let at_once = Arc::new(Semaphore::new(self.limits.at_once as usize));
+        let pools = self.pools();
         let mut total = 0;
         loop {
             let in_hand = TaskTracker::new();
-            let started = self.start_due(&at_once, &in_hand).await?;
+            let mut started = 0;
+            for pool in &pools {
+                let Ok(place) = Arc::clone(&pool.places).acquire_owned().await else { return Ok(total) };
+                started += self.start_due(pool, place, &in_hand).await?;
+            }
             in_hand.close();
             in_hand.wait().await;
             if started == 0 {
@@ -115,21 +152,24 @@ impl Worker {
         }
     }
 
-    async fn start_due(&self, at_once: &Arc<Semaphore>, in_hand: &TaskTracker) -> Result<usize, DbError> {
+    async fn start_due(
+        &self,
+        pool: &Pool,
+        first: OwnedSemaphorePermit,
+        in_hand: &TaskTracker,
+    ) -> Result<usize, DbError> {
         let now = self.instruments.now();
-        // Waiting here for a free place keeps jobs claimable by others until this worker can start them.
-        let Ok(first) = Arc::clone(at_once).acquire_owned().await else { return Ok(0) };
-        if !anything_due(&self.db, now).await? {
+        if !anything_due(&self.db, now, &pool.kinds).await? {
             return Ok(0);
         }
         let mut permits = vec![first];
-        while let Ok(permit) = Arc::clone(at_once).try_acquire_owned() {
+        while let Ok(permit) = Arc::clone(&pool.places).try_acquire_owned() {
             permits.push(permit);
         }
         let mut token = [0_u8; 16];
         self.instruments.entropy.fill(&mut token);
         let limit = u32::try_from(permits.len()).unwrap_or(1);
-        let jobs = self.db.execute(Claim { token, now, lease: self.limits.lease, limit }).await?;
+        let jobs = self.db.execute(Claim { token, now, lease: self.limits.lease, limit, kinds: pool.kinds.clone() }).await?;
         let started = jobs.len();
         for (job, permit) in jobs.into_iter().zip(permits) {
             let worker = self.clone();
@@ -190,8 +230,8 @@ impl Worker {
         Duration::from_millis(millis - below(&*self.instruments.entropy, millis / 2 + 1))
     }
 
-    async fn pause(&self) -> Duration {
-        let next = next_due(&self.db).await.ok().flatten();
+    async fn pause(&self, kinds: &Kinds) -> Duration {
+        let next = next_due(&self.db, kinds).await.ok().flatten();
         let until_next = next.map_or(self.limits.poll, |at| {
             Duration::try_from(at.duration_since(self.instruments.now())).unwrap_or(Duration::ZERO)
         });
