@@ -179,7 +179,8 @@ pub(super) async fn anything_due(db: &Db, now: Timestamp, kinds: &Kinds) -> Resu
 /// When the next job becomes due that does not wait for an earlier one of its lane.
 pub(super) async fn next_due(db: &Db, kinds: &Kinds) -> Result<Option<Timestamp>, DbError> {
     let kinds = kinds.condition();
-    let text = format!("SELECT j.run_at FROM job j WHERE j.state = 'ready'{kinds} AND {FREE} ORDER BY j.run_at LIMIT 1");
+    let text =
+        format!("SELECT j.run_at FROM job j WHERE j.state = 'ready'{kinds} AND {FREE} ORDER BY j.run_at LIMIT 1");
     db.optional(sql_built(text)).await?.map(|row| row.get("run_at")).transpose()
 }
 

@@ -169,7 +169,8 @@ impl Worker {
         let mut token = [0_u8; 16];
         self.instruments.entropy.fill(&mut token);
         let limit = u32::try_from(permits.len()).unwrap_or(1);
-        let jobs = self.db.execute(Claim { token, now, lease: self.limits.lease, limit, kinds: pool.kinds.clone() }).await?;
+        let jobs =
+            self.db.execute(Claim { token, now, lease: self.limits.lease, limit, kinds: pool.kinds.clone() }).await?;
         let started = jobs.len();
         for (job, permit) in jobs.into_iter().zip(permits) {
             let worker = self.clone();

@@ -65,6 +65,15 @@ impl ClearedText {
     }
 }
 
+/// A carrier's list of what one number has received.
+#[derive(Debug, Clone, Default)]
+pub struct ReceivedTexts {
+    /// The texts, oldest first.
+    pub texts: Vec<CarrierInbound>,
+    /// Entries of the list that could not be read; who asked must not believe that it has everything.
+    pub unreadable: usize,
+}
+
 /// A company that carries texts, with one account's credentials.
 pub trait Carrier: Send + Sync {
     /// The name under which messages and watermarks of this carrier are stored, such as `twilio`.
@@ -77,13 +86,14 @@ pub trait Carrier: Send + Sync {
     /// Sends one text, once. Never tries again by itself.
     fn send(&self, text: ClearedText) -> BoxFuture<'_, SendOutcome>;
 
-    /// Every text that `ours` has received since `since`, oldest first. The whole list or an error, never a part of it.
-    /// May repeat texts that are known already: they are told apart by [`CarrierInbound::carrier_id`].
+    /// Every text that `ours` has received since `since`, oldest first. The whole list or an error, never a part of it
+    /// in silence: entries that cannot be read are counted. May repeat texts that are known already: they are told
+    /// apart by [`CarrierInbound::carrier_id`].
     fn received_since<'a>(
         &'a self,
         ours: &'a PhoneNumber,
         since: Timestamp,
-    ) -> BoxFuture<'a, Result<Vec<CarrierInbound>, CarrierError>>;
+    ) -> BoxFuture<'a, Result<ReceivedTexts, CarrierError>>;
 
     /// Every text from `from` to `to` since `since`, oldest first; the whole list or an error. Settles attempts whose
     /// answer was lost, where the texts can be told apart. That a text is not in it proves nothing: it may come yet.

@@ -72,15 +72,26 @@ impl Puller {
         for own in &practice.numbers {
             let started = self.instruments.now();
             let since = self.watermark(tenant, carrier.name(), &own.number).await?;
-            let texts = carrier
+            let received = carrier
                 .received_since(&own.number, since)
                 .await
                 .map_err(|_| JobError::Retry { code: "carrier-list", after: Some(self.every) })?;
-            for text in &texts {
+            for text in &received.texts {
                 match self.inbox.accept(&practice, carrier.name(), text).await {
                     Ok(_) | Err(MessagingError::NotOurNumber) => {}
                     Err(error) => return Err(error.into()),
                 }
+            }
+            if received.unreadable > 0 {
+                // What could be read is durable; the rest is asked for again until it can be.
+                tracing::error!(
+                    carrier = carrier.name(),
+                    unreadable = received.unreadable,
+                    "entries of the carrier's list cannot be read"
+                );
+                metrics::counter!("chartwire_carrier_list_unreadable_total", "carrier" => carrier.name())
+                    .increment(u64::try_from(received.unreadable).unwrap_or(u64::MAX));
+                return Err(JobError::Retry { code: "carrier-list-unreadable", after: Some(self.every) });
             }
             // Only after every text up to here is durable.
             self.db.execute(MoveWatermark(tenant, carrier.name(), own.number.clone(), started)).await?;

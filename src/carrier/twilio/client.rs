@@ -7,7 +7,7 @@ use super::sending;
 use super::timed_body::TimedBody;
 use crate::kernel::{Clock, PhoneNumber};
 use crate::messaging::carrier_port::{
-    Carrier, CarrierError, CarrierInbound, CarrierOutbound, ClearedText, NotSentReason, SendOutcome, UnknownReason,
+    Carrier, CarrierError, CarrierOutbound, ClearedText, NotSentReason, ReceivedTexts, SendOutcome, UnknownReason,
 };
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt as _};
@@ -101,27 +101,34 @@ impl Twilio {
     }
 
     /// All messages of the account that match and are not older than `since`, newest first as Twilio lists them.
-    async fn list(&self, filters: &[(&str, &str)], since: Timestamp) -> Result<Vec<MessageResource>, CarrierError> {
+    async fn list(&self, filters: &[(&str, &str)], since: Timestamp) -> Result<Listed, CarrierError> {
         let mut url = self.account.messages_url(None);
         url.query_pairs_mut().extend_pairs(filters).append_pair("PageSize", &PAGE_SIZE.to_string());
         let mut pages = Pages::new(self.account.base_url.clone());
-        let mut messages = Vec::new();
+        let mut listed = Listed::default();
         loop {
             let page: Page =
                 serde_json::from_slice(&self.get(url).await?).map_err(|_| CarrierError::UnreadableAnswer)?;
             let (entries, unreadable) = page.entries();
-            if unreadable > 0 {
-                tracing::warn!(carrier = "twilio", unreadable, "entries of the carrier's list cannot be read");
-            }
-            messages.extend(entries.into_iter().filter(|entry| entry.happened_at().is_none_or(|at| at >= since)));
+            listed.unreadable += unreadable;
+            listed
+                .messages
+                .extend(entries.into_iter().filter(|entry| entry.happened_at().is_none_or(|at| at >= since)));
             url = match pages.after(&page) {
                 Next::Page(url) => url,
-                Next::End => return Ok(messages),
+                Next::End => return Ok(listed),
                 Next::Astray(Stray::TooLong) => return Err(CarrierError::TooLong),
                 Next::Astray(Stray::Broken) => return Err(CarrierError::UnreadableAnswer),
             };
         }
     }
+}
+
+/// The pages of a list, as one.
+#[derive(Default)]
+struct Listed {
+    messages: Vec<MessageResource>,
+    unreadable: usize,
 }
 
 /// Twilio's dates have no fractions of a second.
@@ -162,17 +169,24 @@ impl Carrier for Twilio {
         &'a self,
         ours: &'a PhoneNumber,
         since: Timestamp,
-    ) -> BoxFuture<'a, Result<Vec<CarrierInbound>, CarrierError>> {
+    ) -> BoxFuture<'a, Result<ReceivedTexts, CarrierError>> {
         async move {
             let since = whole_second(since);
             let listed = self.list(&[("To", ours.as_e164()), ("DateSent>", &since.to_string())], since).await?;
-            let inbound = listed.into_iter().filter(MessageResource::is_inbound);
-            let mut texts: Vec<_> =
-                inbound.filter_map(MessageResource::into_inbound).filter(|text| text.to == *ours).collect();
+            let mut unreadable = listed.unreadable;
+            let mut texts = Vec::new();
+            for message in listed.messages.into_iter().filter(MessageResource::is_inbound) {
+                match message.into_inbound() {
+                    Some(text) if text.to == *ours => texts.push(text),
+                    // The filter of the query is not a promise.
+                    Some(_) => {}
+                    None => unreadable += 1,
+                }
+            }
             // Texts of one second keep the order in which they came.
             texts.reverse();
             texts.sort_by_key(|text| text.received_at);
-            Ok(texts)
+            Ok(ReceivedTexts { texts, unreadable })
         }
         .boxed()
     }
@@ -186,7 +200,7 @@ impl Carrier for Twilio {
         async move {
             // Not by date: a text that has not left yet has no date of sending, and it is just such that are looked for.
             let listed = self.list(&[("From", from.as_e164()), ("To", to.as_e164())], whole_second(since)).await?;
-            let outbound = listed.into_iter().filter(|message| !message.is_inbound());
+            let outbound = listed.messages.into_iter().filter(|message| !message.is_inbound());
             let mut texts: Vec<_> = outbound
                 .filter_map(MessageResource::into_outbound)
                 .filter(|text| text.to.as_ref() == Some(to))

@@ -4,7 +4,7 @@ use super::super::*;
 use crate::{
     kernel::PhoneNumber,
     messaging::carrier_port::{
-        Carrier, CarrierError, CarrierInbound, CarrierOutbound, ClearedText, DeliveryStatus, SendOutcome,
+        Carrier, CarrierError, CarrierOutbound, ClearedText, DeliveryStatus, ReceivedTexts, SendOutcome,
     },
 };
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
@@ -124,8 +124,8 @@ impl Carrier for FakeCarrier {
         &'a self,
         _: &'a PhoneNumber,
         _: Timestamp,
-    ) -> BoxFuture<'a, Result<Vec<CarrierInbound>, CarrierError>> {
-        ready(Ok(Vec::new())).boxed()
+    ) -> BoxFuture<'a, Result<ReceivedTexts, CarrierError>> {
+        ready(Ok(ReceivedTexts::default())).boxed()
     }
 
     fn sent_to<'a>(
