@@ -33,6 +33,8 @@ pub(super) fn settings(listen: SocketAddr, peers: &Peers, instruments: &Instrume
     let (fhir_base, issuer) = (peers.ehr.fhir_base(), &peers.ehr.endpoints().issuer);
     let api_base = peers.carrier.api_base();
     let frame = peers.ehr.base_url().origin().ascii_serialization();
+    // Opened by this name, the EHR is another site to a browser than the service in its frame, as in production.
+    let frame_as_other_site = frame.replace("127.0.0.1", "localhost");
     format!(
         r#"
 [server]
@@ -70,7 +72,7 @@ languages = ["en", "es"]
 phone = "{phone}"
 poll_seconds = 5
 session_idle_minutes = 10
-frame_ancestors = ["{frame}"]
+frame_ancestors = ["{frame}", "{frame_as_other_site}"]
 key_encryption_keys = [{{ env = "KEK" }}]
 texting_hours = {{ opens = "00:00", closes = "00:00" }}
 reminders = [{{ days_before = 3, at = "{at}" }}, {{ days_before = 1, at = "{at}" }}]

@@ -20,6 +20,9 @@ pub(super) struct Opened {
     appointment: Option<String>,
     #[serde(default, skip_serializing)]
     slot: Option<String>,
+    /// Given when only the record is wanted, not a launch beside it.
+    #[serde(default, skip_serializing)]
+    only: Option<String>,
 }
 
 impl Opened {
@@ -39,7 +42,7 @@ impl Opened {
     ext = "html",
     source = r#"<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ banner.name }} · Sandbox EHR</title><link rel="stylesheet" href="/ehr.css"></head>
+<title>{{ banner.name }} · Sandbox EHR</title><link rel="stylesheet" href="/ehr.css"><link rel="icon" href="data:,"></head>
 <body class="chart">
 <header class="bar"><a href="/?practitioner={{ practitioner }}">{{ clinic }}</a><span class="quiet">{{ signed_in }}</span></header>
 <header class="banner"><h1>{{ banner.name }}</h1>
@@ -82,7 +85,7 @@ impl Opened {
 </div>
 <aside aria-label="Application">{% if launch_url.is_empty() %}<p class="card">No application is registered.</p>{% else %}
 <iframe title="Application" src="{{ launch_url }}"></iframe>{% endif %}</aside>
-</main></body></html>"#
+</main><script src="/ehr.js" type="module"></script></body></html>"#
 )]
 struct ChartPage<'a> {
     clinic: &'a str,
@@ -125,7 +128,8 @@ pub(super) async fn page(
         encounter: None,
         appointment: opened.appointment.clone(),
     };
-    let launch = front.authorization.launch(context, None);
+    // The page asks for its record again and again; only a person who opens it launches the application.
+    let launch = if opened.only.is_some() { None } else { front.authorization.launch(context, None) };
     Ok(rendered(&ChartPage {
         clinic: NAME,
         practitioner: &opened.practitioner,

@@ -25,7 +25,7 @@ struct Day {
     ext = "html",
     source = r#"<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ clinic }} · Sandbox EHR</title><link rel="stylesheet" href="/ehr.css"></head>
+<title>{{ clinic }} · Sandbox EHR</title><link rel="stylesheet" href="/ehr.css"><link rel="icon" href="data:,"></head>
 <body>
 <header class="bar"><strong>{{ clinic }}</strong><span class="quiet">Sandbox EHR: nobody here exists</span>
 <form method="get" action="/" class="inline"><label for="practitioner">Signed in as</label>

@@ -37,6 +37,7 @@ pub(super) fn routes(
     zone: TimeZone,
 ) -> Router {
     let stylesheet = async || ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("ehr.css"));
+    let script = async || ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("ehr.js"));
     Router::new()
         .route("/", get(home::page))
         .route("/ehr", get(chart::page))
@@ -44,6 +45,7 @@ pub(super) fn routes(
         .route("/ehr/appointments/{id}/move", post(chart::move_appointment))
         .route("/ehr/appointments/{id}/cancel", post(chart::cancel))
         .route("/ehr.css", get(stylesheet))
+        .route("/ehr.js", get(script))
         .with_state(Arc::new(FrontEnd { desk, authorization, instruments, zone }))
 }
 
@@ -59,7 +61,7 @@ fn rendered(page: &impl Template) -> Response {
     ext = "html",
     source = r#"<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Not done · Sandbox EHR</title><link rel="stylesheet" href="/ehr.css"></head>
+<title>Not done · Sandbox EHR</title><link rel="stylesheet" href="/ehr.css"><link rel="icon" href="data:,"></head>
 <body class="narrow"><main class="card"><h1>That was not done</h1><p>{{ reason }}.</p>
 <p><a href="/">Back to the calendar</a></p></main></body></html>"#
 )]
