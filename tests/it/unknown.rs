@@ -105,7 +105,7 @@ both_databases! {
         service.settle().await;
         assert_eq!((state(&service, later).await.0.as_str(), service.carrier.accepted_count(None)), ("queued", 0));
         let (settler, person) = clerk(&service);
-        let decide = || settler.settle_by_person(service.tenant, text, PersonSettles::AsNotSent, person);
+        let decide = || settler.settle_by_person(service.tenant, text, PersonSettles::AsNotSent, person, None);
         assert!(decide().await.unwrap());
         assert!(!decide().await.unwrap(), "it is settled");
         service.settle().await;
@@ -123,7 +123,7 @@ both_databases! {
         let text = lost(&service).await;
         let later = service.queue(service.reminder(service.patient("ana", "Ana", ANA).await, ANA)).await;
         let (settler, person) = clerk(&service);
-        assert!(settler.settle_by_person(service.tenant, text, PersonSettles::AsSent, person).await.unwrap());
+        assert!(settler.settle_by_person(service.tenant, text, PersonSettles::AsSent, person, None).await.unwrap());
         service.settle().await;
         assert_eq!(state(&service, text).await, is("sent", "person-sent"));
         assert_eq!((state(&service, later).await.0.as_str(), service.carrier.accepted_count(None)), ("delivered", 1));

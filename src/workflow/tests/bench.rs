@@ -113,7 +113,13 @@ impl Bench {
                 let reader = reader.clone();
                 async move { reader.read(job).await }
             })
-            .bind(messaging::TEXT_CHANGED, |_| async { Ok(()) });
+            .bind(messaging::TEXT_CHANGED, move |job| {
+                let flows = flows.clone();
+                async move {
+                    let messaging::TextChanged { message } = job.payload()?;
+                    flows.text_changed(job.tenant, message).await
+                }
+            });
         let inbox = Inbox::new(db.clone(), vault.clone(), instruments.clone());
         Self {
             practice: practices.get(TENANT).unwrap(),

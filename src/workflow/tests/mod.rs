@@ -39,7 +39,7 @@ async fn a_reminder_is_confirmed_once_the_ehr_has_it() {
     bench.last_of(ANA, 2);
     bench.at(WEDNESDAY).await;
     bench.last_of(ANA, 3);
-    assert_eq!(bench.plans("1").await, [format!("{VISIT} 3 queued"), format!("{VISIT} 1 queued")]);
+    assert_eq!(bench.plans("1").await, [format!("{VISIT} 3 sent"), format!("{VISIT} 1 sent")]);
     bench.nothing_failed().await;
 }
 
@@ -56,7 +56,7 @@ async fn another_time_takes_three_texts_each_way() {
     assert_eq!(
         bench.plans("1").await,
         [
-            format!("{VISIT} 3 queued"),
+            format!("{VISIT} 3 sent"),
             format!("{VISIT} 1 dropped"),
             format!("{} 3 planned", FREE[1]),
             format!("{} 1 planned", FREE[1]),
@@ -220,7 +220,7 @@ async fn an_edit_that_is_taken_back_at_once_is_nobodys_news() {
     bench.last_of(ANA, 1);
     bench.at(WEDNESDAY).await;
     bench.last_of(ANA, 2);
-    assert_eq!(bench.plans("1").await[..2], [format!("{VISIT} 3 queued"), format!("{VISIT} 1 queued")]);
+    assert_eq!(bench.plans("1").await[..2], [format!("{VISIT} 3 sent"), format!("{VISIT} 1 sent")]);
 }
 
 #[tokio::test]
