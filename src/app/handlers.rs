@@ -42,6 +42,8 @@ fn ehr_side(worker: Worker, rooms: &Rooms) -> Worker {
     let worker = on(worker, feed::POLL_APPOINTMENTS, &side.schedule, |room, job| async move { room.poll(job).await });
     let worker = on(worker, feed::POLL_REFILLS, &side.refills, |room, job| async move { room.poll_refills(job).await });
     let worker = on(worker, feed::POLL_TASKS, &side.refills, |room, job| async move { room.poll_tasks(job).await });
+    let worker =
+        on(worker, feed::CHART_TERMS_DUE, &side.intake, |room, job| async move { room.chart_terms_due(job).await });
     let changes = TextChanges::of(rooms);
     let worker = on(worker, messaging::TEXT_CHANGED, &changes, |all, job| async move { all.changed(job).await });
     let worker = on(worker, ehr::RELEASE_SLOT_HOLD, &side.ports, |room, job| async move {
