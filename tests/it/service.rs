@@ -296,7 +296,7 @@ impl Surroundings for Secrets {
 }
 
 /// The EHR, which knows the service by its public key and launches it.
-async fn start_ehr(base: &str, key: &str, instruments: &Instruments) -> RunningEhr {
+pub(crate) async fn start_ehr(base: &str, key: &str, instruments: &Instruments) -> RunningEhr {
     let key = SigningKey::from_pem(key, SigningAlgorithm::Es384).unwrap();
     let jwks = SigningKeys::new(vec![key]).unwrap().jwks();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
