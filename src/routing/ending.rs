@@ -77,19 +77,32 @@ impl Weight {
 
     /// Whether a person has to act when such a text ends so.
     fn asks_a_person(self, ending: Ending) -> bool {
-        match (self, ending) {
+        use FailureClass as Failure;
+        match self {
+            Self::Staff | Self::Emergency => return true,
             // Later texts to the number wait until it is settled, whatever it said.
-            (Self::Staff | Self::Emergency, _) | (_, Ending::Unknown) => true,
-            (Self::Service, _) => false,
+            _ if ending == Ending::Unknown => return true,
+            Self::Service => return false,
+            Self::Answer | Self::News | Self::Reminder => {}
+        }
+        match ending {
             // What is true now is told instead; who said STOP gets no text, by their own wish.
-            (_, Ending::Dropped(DropReason::NoLongerTrue | DropReason::Stopped))
-            | (_, Ending::Failed(FailureClass::OptedOut)) => false,
-            (_, Ending::Dropped(DropReason::NoConsent | DropReason::Unverified)) => self == Self::Answer,
-            (_, Ending::Dropped(DropReason::Expired) | Ending::Failed(FailureClass::Expired)) => self != Self::Reminder,
-            (_, Ending::Dropped(DropReason::Guard | DropReason::Unreadable)) => true,
-            (_, Ending::Failed(FailureClass::Filtered)) => true,
-            // A day's reminders end so together: one task for the practice, not one for each patient.
-            (_, ending) => self != Self::Reminder || ending.carrier_trouble().is_none(),
+            Ending::Dropped(DropReason::NoLongerTrue | DropReason::Stopped) | Ending::Failed(Failure::OptedOut) => {
+                false
+            }
+            Ending::Dropped(DropReason::NoConsent | DropReason::Unverified) => self == Self::Answer,
+            // A reminder has had its time then. Of the carrier's troubles a day's reminders die together: that is one
+            // task for the practice, not one for each patient.
+            Ending::Dropped(DropReason::Expired)
+            | Ending::Failed(
+                Failure::Expired
+                | Failure::CapWarning
+                | Failure::Configuration
+                | Failure::DailyCap
+                | Failure::RateLimited
+                | Failure::Unregistered,
+            ) => self != Self::Reminder,
+            Ending::Dropped(DropReason::Guard | DropReason::Unreadable) | Ending::Failed(_) | Ending::Unknown => true,
         }
     }
 }
