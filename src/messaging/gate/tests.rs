@@ -1,3 +1,5 @@
+//! The table, and what each of its columns means at the moment of the decision.
+
 use super::*;
 use crate::kernel::{Id, clock::from_millis};
 
