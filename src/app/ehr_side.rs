@@ -20,6 +20,7 @@ use std::sync::Arc;
 pub(super) struct EhrSide {
     pub(super) schedule: Poller,
     pub(super) refills: RefillPoller,
+    pub(super) intake: Intake,
     pub(super) filing: Filing,
     pub(super) workflows: Workflows,
     pub(super) ports: Arc<EhrPorts>,
@@ -64,7 +65,7 @@ impl EhrSide {
             Arc::clone(&ports) as Arc<dyn crate::workflow::Scheduling>,
             Arc::clone(&ports) as Arc<dyn crate::workflow::Refills>,
         );
-        Self { schedule, refills, filing, workflows, ports }
+        Self { schedule, refills, intake: intake.clone(), filing, workflows, ports }
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) fn ehrs(
         ehrs.push(Ehr {
             tenant: id_of(ids, tenant)?,
             client,
-            organization: None,
+            organization: tenant.ehr.organization.clone(),
             roles: tenant.ehr.roles.iter().map(rule).collect(),
             capabilities: CapabilityCache::default(),
         });

@@ -2,12 +2,16 @@
 
 use super::{
     Rooms,
+    ehr_side::EhrSide,
     resealing::{RESEAL_VALUES, Resealer},
 };
 use crate::{
-    chart, ehr, feed,
+    chart::{self, Filing},
+    ehr, feed,
     jobs::{LeasedJob, Outcome, Worker},
-    messaging, routing, workflow,
+    messaging::{self, TextChanged},
+    routing::{self, TextEndings},
+    workflow::{self, Workflows},
 };
 use std::future::Future;
 
@@ -38,7 +42,10 @@ fn ehr_side(worker: Worker, rooms: &Rooms) -> Worker {
     let worker = on(worker, feed::POLL_APPOINTMENTS, &side.schedule, |room, job| async move { room.poll(job).await });
     let worker = on(worker, feed::POLL_REFILLS, &side.refills, |room, job| async move { room.poll_refills(job).await });
     let worker = on(worker, feed::POLL_TASKS, &side.refills, |room, job| async move { room.poll_tasks(job).await });
-    let worker = on(worker, messaging::TEXT_CHANGED, &side.filing, |room, job| async move { room.changed(job).await });
+    let worker =
+        on(worker, feed::CHART_TERMS_DUE, &side.intake, |room, job| async move { room.chart_terms_due(job).await });
+    let changes = TextChanges::of(rooms);
+    let worker = on(worker, messaging::TEXT_CHANGED, &changes, |all, job| async move { all.changed(job).await });
     let worker = on(worker, ehr::RELEASE_SLOT_HOLD, &side.ports, |room, job| async move {
         room.scheduling.release_hold(&room.ehrs, job).await
     });
@@ -54,6 +61,29 @@ fn workflows(worker: Worker, rooms: &Rooms) -> Worker {
     let worker = on(worker, workflow::WORKFLOW_TIMEOUT, all, |room, job| async move { room.timeout(job).await });
     let worker = on(worker, feed::REFILL_DUE, all, |room, job| async move { room.refill_due(job).await });
     on(worker, feed::REFILL_TASK_CHANGED, all, |room, job| async move { room.refill_task_changed(job).await })
+}
+
+/// Whoever hears that a text has changed: people, where one has to act; the workflow that it belongs to; the chart.
+#[derive(Clone)]
+struct TextChanges {
+    endings: TextEndings,
+    workflows: Workflows,
+    filing: Filing,
+}
+
+impl TextChanges {
+    fn of(rooms: &Rooms) -> Self {
+        let EhrSide { workflows, filing, .. } = &rooms.ehr_side;
+        Self { endings: rooms.endings.clone(), workflows: workflows.clone(), filing: filing.clone() }
+    }
+
+    async fn changed(self, job: LeasedJob) -> Outcome {
+        let TextChanged { message } = job.payload()?;
+        self.endings.text_changed(job.tenant, message).await?;
+        self.workflows.text_changed(job.tenant, message).await?;
+        // The last: it finishes the job.
+        self.filing.changed(job).await
+    }
 }
 
 /// Binds `kind` to what `handle` does with a clone of `room`.

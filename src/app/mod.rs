@@ -40,7 +40,7 @@ use crate::{
     messaging::{Delivery, Inbox, Puller, Sender, Settler},
     patient::Directory,
     practice::Practices,
-    routing::ReplyReader,
+    routing::{ReplyReader, TextEndings},
     smart::SmartClient,
     template::Catalogue,
     vault::Vault,
@@ -269,6 +269,7 @@ pub(crate) struct Rooms {
     puller: Puller,
     ehr_side: EhrSide,
     reader: ReplyReader,
+    endings: TextEndings,
     settler: Settler,
     sender: Sender,
 }
@@ -322,6 +323,7 @@ impl Rooms {
             puller,
             ehr_side,
             reader,
+            endings: TextEndings::new(db.clone(), instruments.clone()),
             settler,
             sender,
         })

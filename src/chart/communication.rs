@@ -2,17 +2,17 @@
 
 use crate::{
     consent::Category,
+    ehr::IDENTIFIER_SYSTEM,
     messaging::{state, thread::TextRecord},
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-/// The system of our identifiers (RFC 8141 names).
-const URN: &str = "urn:ietf:rfc:3986";
-/// Names a conversation; the same for all its texts.
-const THREAD: &str = "https://chartwire.example/fhir/NamingSystem/conversation";
-/// Names a text at the carrier.
-const CARRIER: &str = "https://chartwire.example/fhir/NamingSystem/carrier-message";
+/// The system of conversations' ids; the same id for all texts of one. Names of systems have to be ours and to stay: these
+/// are UUIDs that were made for it (RFC 9562) and mean nothing else. They stand in charts: never change them.
+const CONVERSATION: &str = "urn:uuid:754e1ff4-f145-46d7-b3e9-3606e9865843";
+/// The system of the ids that carriers give to texts.
+const CARRIER_MESSAGE: &str = "urn:uuid:efffcea4-73af-44ce-b63f-b67fc7cd3e64";
 const NOT_DONE: &str = "http://terminology.hl7.org/CodeSystem/communication-not-done-reason";
 
 /// Whom a Communication names, as references in the EHR.
@@ -61,12 +61,12 @@ pub(super) fn status_reason(code: &str) -> Value {
 /// The Communication.
 pub(super) fn communication(text: &TextRecord, words: &str, parties: &Parties) -> Value {
     let (status, reason) = status(text);
-    let mut identifiers = vec![json!({ "system": URN, "value": identifier(text) })];
+    let mut identifiers = vec![json!({ "system": IDENTIFIER_SYSTEM, "value": identifier(text) })];
     if let Some(conversation) = text.conversation {
-        identifiers.push(json!({ "system": THREAD, "value": conversation.to_string() }));
+        identifiers.push(json!({ "system": CONVERSATION, "value": conversation.to_string() }));
     }
     if let Some(carrier_id) = &text.carrier_id {
-        identifiers.push(json!({ "system": CARRIER, "value": carrier_id }));
+        identifiers.push(json!({ "system": CARRIER_MESSAGE, "value": carrier_id }));
     }
     let patient = json!({ "reference": parties.patient });
     let mut resource = json!({

@@ -22,6 +22,7 @@ const BACKEND_SCOPES: &[&str] = &[
     "system/Consent.rs",
     "system/Location.r",
     "system/MedicationRequest.rs",
+    "system/Organization.r",
     "system/Patient.rs",
     "system/Practitioner.rs",
     "system/PractitionerRole.rs",
@@ -39,6 +40,7 @@ pub(super) fn ehr(section: &Section<'_, '_>, registrations: &[Option<Arc<Registr
     let launch_scopes = section.optional_list("launch_scopes", scope);
     let backend = registration(section, "backend_registration", registrations);
     let backend_scopes = section.optional_list("backend_scopes", backend_scope);
+    let organization = section.optional("organization", organization);
     let mfa = mfa(&section.section("mfa"));
     let roles = roles(section);
     let backend = backend.flatten().filter(|backend| signs(section, backend));
@@ -53,8 +55,26 @@ pub(super) fn ehr(section: &Section<'_, '_>, registrations: &[Option<Arc<Registr
         backend: backend?,
         backend_scopes: backend_scopes?.unwrap_or_else(|| owned(BACKEND_SCOPES)),
         mfa: mfa?,
+        organization: organization?,
         roles: roles?,
     })
+}
+
+/// A reference to an Organization of the same server. Ids are letters, digits, `-`, `.` (R4, "id"), and `_` at some.
+fn organization(value: &Value) -> Parsed<String> {
+    let text = value::text(value)?;
+    let is_id = |id: &str| {
+        let form = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+        (1..=256).contains(&id.len()) && id.bytes().all(form) && id.bytes().any(|byte| byte != b'.')
+    };
+    if text.strip_prefix("Organization/").is_some_and(is_id) {
+        Ok(text)
+    } else {
+        Err(Wrong::new(
+            "this is no reference to an Organization",
+            "write its type and its id in the EHR: \"Organization/123\"",
+        ))
+    }
 }
 
 /// The registration of that name. The outer `None`: no usable name; the inner: it exists, with mistakes of its own.

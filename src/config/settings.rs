@@ -181,6 +181,8 @@ pub struct EhrSettings {
     pub backend_scopes: Vec<String>,
     /// What shows that a person signed in to the EHR with more than a password (G4).
     pub mfa: MfaSettings,
+    /// The practice in its EHR, as `Organization/123`: the sender and recipient of its texts in the chart.
+    pub organization: Option<String>,
     /// Which of our roles a role in the EHR gives. A role that is not listed gives none.
     pub roles: Vec<RoleRule>,
 }

@@ -119,6 +119,8 @@ fn the_example_is_read() {
     let [elm, oak] = settings.tenants.as_slice() else { panic!("two tenants") };
     assert_eq!(elm.ehr.fhir_base.as_str(), "https://ehr.example.org/fhir/r4/");
     assert_eq!(elm.ehr.launch_issuers, ["https://ehr.example.org/fhir/r4"]);
+    assert_eq!(elm.ehr.organization.as_deref(), Some("Organization/elm-street"));
+    assert_eq!(oak.ehr.organization, None);
     assert!(Arc::ptr_eq(&elm.ehr.backend, &oak.ehr.backend));
     assert_eq!(oak.ehr.id_token_issuers, ["https://oak.example.org/api/FHIR/R4"]);
     assert_eq!(oak.policies, Policies::default());
@@ -216,6 +218,18 @@ fn collect(value: &Value, path: &str, keys: &mut BTreeSet<String>) {
 )]
 #[case::no_such_role("roles = [\"provider\"]", "roles = [\"boss\"]", "tenants[0].ehr.roles[1].roles[0]", "scheduler")]
 #[case::wide_scope("\"system/Location.r\"", "\"user/Location.r\"", "tenants[0].ehr.backend_scopes[4]", "system/")]
+#[case::no_reference(
+    "\"Organization/elm-street\"",
+    "\"elm-street\"",
+    "tenants[0].ehr.organization",
+    "Organization/123"
+)]
+#[case::no_id(
+    "\"Organization/elm-street\"",
+    "\"Organization/elm street\"",
+    "tenants[0].ehr.organization",
+    "Organization/123"
+)]
 #[case::unlawful_hours("closes = \"20:00\"", "closes = \"22:00\"", "tenants[0].texting_hours", "texts_at_any_hour")]
 #[case::late_reminder("at = \"10:00\"", "at = \"20:00\"", "tenants[0].reminders", "within")]
 #[case::password_in_file("sqlite:chartwire.db", "postgres://u:canary@h/d", "database.url", "{ env =")]

@@ -15,7 +15,7 @@ use serde_json::Value;
 pub(super) enum EhrWrite {}
 
 /// The system of our identifiers (RFC 8141 names, as FHIR's own examples use it).
-pub(crate) const IDENTIFIER_SYSTEM: &str = "urn:ietf:rfc:3986";
+pub const IDENTIFIER_SYSTEM: &str = "urn:ietf:rfc:3986";
 
 /// The code of a pending row whose last try has certainly not arrived.
 const NOT_SENT: &str = "not-sent";

@@ -8,8 +8,8 @@ use crate::{
     fhir::{
         Parsed, ResourceRef, SearchMethod, SearchParams,
         views::{
-            AppointmentView, ConditionView, ConsentProvisionType, ConsentState, ConsentView, ContactPointSystem,
-            ContactPointUse, LinkType, MedicationRequestView, PatientView, PhoneView,
+            AppointmentView, ConsentProvisionType, ConsentState, ConsentView, ContactPointSystem, ContactPointUse,
+            LinkType, PatientView, PhoneView,
         },
     },
     kernel::{Id, Instruments, Patient, Phi, Tenant},
@@ -26,11 +26,11 @@ const MOST_LINKS: usize = 5;
 /// Takes resources of the EHR in.
 #[derive(Clone)]
 pub struct Intake {
-    db: Db,
+    pub(super) db: Db,
     vault: Vault,
-    instruments: Instruments,
-    ehrs: Ehrs,
-    directory: Directory,
+    pub(super) instruments: Instruments,
+    pub(super) ehrs: Ehrs,
+    pub(super) directory: Directory,
 }
 
 impl Intake {
@@ -84,15 +84,20 @@ impl Intake {
         {
             return Ok(known);
         }
-        let mut next = Some(reference.clone());
-        let mut survivor = None;
-        for _ in 0..MOST_LINKS {
-            let Some(reference) = next.take() else { break };
+        // All is read before anything is written: a patient who counts as known is not read again for a while.
+        let (mut next, mut read) = (Some(reference.clone()), Vec::new());
+        while let Some(reference) = next.take().filter(|_| read.len() < MOST_LINKS) {
             let view = PatientView::read(&ehr.client.read(&reference).await?)?;
             next = view.replaced_by().cloned();
-            let told = ehr_patient(&view, &reference, now);
+            let consents = self.consents(ehr, &reference).await?;
+            read.push((ehr_patient(&view, &reference, now), consents));
+        }
+        let mut survivor = None;
+        for (told, consents) in read {
             let patient = self.directory.refresh(ehr.tenant, &told).await.map_err(of_patient)?;
-            self.take_consents(ehr, &reference, patient).await?;
+            for entry in consents.iter().flat_map(|consent| self.entries(ehr.tenant, patient, consent)) {
+                self.db.execute(Record(entry)).await?;
+            }
             survivor = Some(patient);
         }
         let patient = survivor.ok_or(EhrError::Unreadable)?;
@@ -100,25 +105,24 @@ impl Intake {
         Ok(patient)
     }
 
-    async fn take_consents(&self, ehr: &Ehr, reference: &ResourceRef, patient: Id<Patient>) -> Result<(), EhrError> {
+    async fn consents(&self, ehr: &Ehr, reference: &ResourceRef) -> Result<Vec<ConsentView>, EhrError> {
         let params = SearchParams::new().with("patient", reference.to_string());
         let page = match ehr.client.search("Consent", params, SearchMethod::Get)?.all().await {
             Ok(page) => page,
             // An EHR without consents leaves the ledger to say what holds.
             Err(error) => match EhrError::from(error) {
-                EhrError::Refused { .. } | EhrError::NotFound => return Ok(()),
+                error @ (EhrError::Refused { .. } | EhrError::NotFound) => {
+                    metrics::counter!("chartwire_consents_unread_total").increment(1);
+                    tracing::warn!(%error, "the EHR shows no consents; our ledger alone says what holds");
+                    return Ok(Vec::new());
+                }
                 error => return Err(error),
             },
         };
         let parsed = Parsed::read(&page.matches, ConsentView::read);
-        let faults = parsed.quarantined.into_iter().map(|entry| entry.fault).collect();
+        let faults = page.quarantined.into_iter().chain(parsed.quarantined).map(|entry| entry.fault).collect();
         super::quarantine::note(&self.db, ehr.tenant, "Consent", faults, self.instruments.now()).await?;
-        for consent in parsed.good {
-            for entry in self.entries(ehr.tenant, patient, &consent) {
-                self.db.execute(Record(entry)).await?;
-            }
-        }
-        Ok(())
+        Ok(parsed.good)
     }
 
     fn entries(&self, tenant: Id<Tenant>, patient: Id<Patient>, consent: &ConsentView) -> Vec<NewEntry> {
@@ -152,26 +156,9 @@ impl Intake {
             })
             .collect()
     }
-
-    /// The names of what the patient takes and has, for the content guard.
-    async fn take_chart_terms(&self, ehr: &Ehr, reference: &ResourceRef, patient: Id<Patient>) -> Result<(), EhrError> {
-        let mut terms: Vec<(String, String)> = Vec::new();
-        let of_patient_params = || SearchParams::new().with("patient", reference.to_string());
-        if let Ok(page) = ehr.client.search("MedicationRequest", of_patient_params(), SearchMethod::Get)?.all().await {
-            let good = Parsed::read(&page.matches, MedicationRequestView::read).good;
-            let names = good.iter().filter_map(|view| view.medication.expose().words().map(str::to_owned));
-            terms.extend(names.map(|name| ("medication".to_owned(), name)));
-        }
-        if let Ok(page) = ehr.client.search("Condition", of_patient_params(), SearchMethod::Get)?.all().await {
-            let good = Parsed::read(&page.matches, ConditionView::read).good;
-            let names = good.iter().filter_map(|view| view.code.as_ref()?.expose().words().map(str::to_owned));
-            terms.extend(names.map(|name| ("condition".to_owned(), name)));
-        }
-        self.directory.set_chart_terms(ehr.tenant, patient, &Phi::new(terms)).await.map_err(of_patient)
-    }
 }
 
-fn of_patient(error: PatientError) -> EhrError {
+pub(super) fn of_patient(error: PatientError) -> EhrError {
     match error {
         PatientError::Db(error) => error.into(),
         PatientError::Vault(error) => error.into(),

@@ -4,9 +4,10 @@
 //! Called by its own repeating jobs; hands work up as [`APPOINTMENT_CHANGED`], [`REFILL_DUE`] and
 //! [`REFILL_TASK_CHANGED`]. Always: whatever names a resource is a hint, and the resource is read
 //! with our own token before anything acts on it (law 12); a malformed entry is quarantined and counted, and the rest
-//! used; what we changed ourselves is not announced as the staff's doing.
+//! used; what could not be read is not taken for empty; what we changed ourselves is not announced as the staff's doing.
 
 mod appointments;
+mod chart_terms;
 mod intake;
 mod poll;
 mod quarantine;
@@ -19,6 +20,8 @@ pub use refills::{RefillDue, RefillPoller, RefillTaskChanged};
 
 /// An appointment is new to us, or its status, time, place or people have changed.
 pub const APPOINTMENT_CHANGED: &str = "AppointmentChanged";
+/// Names that the content guard needs could not be read from a patient's chart and are to be read again.
+pub const CHART_TERMS_DUE: &str = "ChartTermsDue";
 /// The schedule is to be read.
 pub const POLL_APPOINTMENTS: &str = "PollAppointments";
 /// Prescriptions are to be looked through for refills that are due.

@@ -115,16 +115,13 @@ impl Command for CommitAttempt {
     async fn run(&self, tx: &mut Tx) -> Result<Committed, DbError> {
         // The lock first: what is read before it may be outdated when it is given.
         let line = line::lock(tx, self.tenant, &self.number_token).await?;
-        let text = match self.load(tx).await? {
-            Some(text) if text.state == state::QUEUED => text,
-            _ => return Ok(Committed::NotQueued),
-        };
+        let Some(text) = queued(tx, self.tenant, self.message).await? else { return Ok(Committed::NotQueued) };
         let facts = self.facts(tx, &text, &line).await?;
         let decision = gate::decide(text.class, &facts);
         match decision {
             Decision::Hold { why, until } => Ok(Committed::Held(why, until)),
             Decision::Drop(why) => {
-                self.drop_text(tx, &text, why).await?;
+                self.dropping().run(tx, &text, why).await?;
                 Ok(Committed::Dropped(why))
             }
             Decision::Clear => {
@@ -135,11 +132,66 @@ impl Command for CommitAttempt {
     }
 }
 
+/// The text, if it waits for the gate.
+async fn queued(tx: &mut Tx, tenant: Id<Tenant>, message: Id<Message>) -> Result<Option<OutboundRow>, DbError> {
+    let text =
+        format!("SELECT {COLUMNS} FROM message WHERE tenant = $1 AND id = $2 AND direction = 'out' AND state = $3");
+    let row = tx.optional(crate::db::sql_built(text).bind(tenant).bind(message).bind(state::QUEUED)).await?;
+    row.as_ref().map(OutboundRow::read).transpose()
+}
+
+/// Takes a text out of the queue for good: those above are told.
+struct Dropping<'a> {
+    tenant: Id<Tenant>,
+    changed: &'a NewJob,
+    journal: &'a Journal,
+    now: Timestamp,
+}
+
+impl Dropping<'_> {
+    async fn run(&self, tx: &mut Tx, text: &OutboundRow, why: DropReason) -> Result<(), DbError> {
+        tx.execute(
+            sql("UPDATE message SET state = $3, state_reason = $4, decision = $5 WHERE tenant = $1 AND id = $2")
+                .bind(self.tenant)
+                .bind(text.id)
+                .bind(state::DROPPED)
+                .bind(why.code())
+                .bind(serde_json::json!({ "dropped": why.code(), "class": text.class.code() }).to_string()),
+        )
+        .await?;
+        enqueue(tx, self.changed).await?;
+        self.journal.dropped(tx, text, why).await?;
+        line::wake(tx, self.tenant, &text.number_token, Some(text.id), self.now).await?;
+        outbound::publish(tx, self.tenant, text.patient);
+        Ok(())
+    }
+}
+
+/// Drops a text that cannot be opened or rendered: it would wait for ever otherwise, and nobody would know.
+pub(super) struct DropUnreadable {
+    pub(super) tenant: Id<Tenant>,
+    pub(super) message: Id<Message>,
+    pub(super) number_token: Vec<u8>,
+    pub(super) changed: NewJob,
+    pub(super) journal: Journal,
+    pub(super) now: Timestamp,
+}
+
+impl Command for DropUnreadable {
+    type Output = ();
+    type Error = DbError;
+
+    async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
+        line::lock(tx, self.tenant, &self.number_token).await?;
+        let Some(text) = queued(tx, self.tenant, self.message).await? else { return Ok(()) };
+        let Self { tenant, changed, journal, now, .. } = self;
+        Dropping { tenant: *tenant, changed, journal, now: *now }.run(tx, &text, DropReason::Unreadable).await
+    }
+}
+
 impl CommitAttempt {
-    async fn load(&self, tx: &mut Tx) -> Result<Option<OutboundRow>, DbError> {
-        let text = format!("SELECT {COLUMNS} FROM message WHERE tenant = $1 AND id = $2 AND direction = 'out'");
-        let row = tx.optional(crate::db::sql_built(text).bind(self.tenant).bind(self.message)).await?;
-        row.as_ref().map(OutboundRow::read).transpose()
+    fn dropping(&self) -> Dropping<'_> {
+        Dropping { tenant: self.tenant, changed: &self.changed, journal: &self.journal, now: self.now }
     }
 
     async fn facts(&self, tx: &mut Tx, text: &OutboundRow, line: &line::Line) -> Result<Facts, DbError> {
@@ -237,23 +289,6 @@ impl CommitAttempt {
             )
             .await?;
         Ok(row.is_some())
-    }
-
-    async fn drop_text(&self, tx: &mut Tx, text: &OutboundRow, why: DropReason) -> Result<(), DbError> {
-        tx.execute(
-            sql("UPDATE message SET state = $3, state_reason = $4, decision = $5 WHERE tenant = $1 AND id = $2")
-                .bind(self.tenant)
-                .bind(self.message)
-                .bind(state::DROPPED)
-                .bind(why.code())
-                .bind(serde_json::json!({ "dropped": why.code(), "class": text.class.code() }).to_string()),
-        )
-        .await?;
-        enqueue(tx, &self.changed).await?;
-        self.journal.dropped(tx, text, why).await?;
-        line::wake(tx, self.tenant, &text.number_token, Some(self.message), self.now).await?;
-        outbound::publish(tx, self.tenant, text.patient);
-        Ok(())
     }
 
     async fn commit(&self, tx: &mut Tx, text: &OutboundRow, standing: &Standing) -> Result<(), DbError> {

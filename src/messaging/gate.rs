@@ -261,15 +261,26 @@ pub enum DropReason {
     Unverified,
     /// The content guard found something.
     Guard,
+    /// It cannot be opened or rendered: the templates or the stored values have changed since it was queued.
+    Unreadable,
 }
 
 macro_rules! reason_codes {
     ($type:ty { $($variant:ident = $code:literal),* $(,)? }) => {
         impl $type {
+            /// Every reason.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
             /// The stored word.
             #[must_use]
             pub const fn code(self) -> &'static str {
                 match self { $(Self::$variant => $code),* }
+            }
+
+            /// The reason with this stored word.
+            #[must_use]
+            pub fn from_code(code: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|reason| reason.code() == code)
             }
         }
     };
@@ -280,8 +291,18 @@ reason_codes!(HoldReason {
 });
 reason_codes!(DropReason {
     Expired = "expired", NoLongerTrue = "no-longer-true", Stopped = "stopped", NoConsent = "no-consent",
-    Unverified = "unverified", Guard = "guard",
+    Unverified = "unverified", Guard = "guard", Unreadable = "unreadable",
 });
+
+impl DropReason {
+    /// Whether a text from the number may change it: START lets texts through again, is consent, and verifies.
+    const fn may_be_lifted_by_a_reply(self) -> bool {
+        matches!(self, Self::Stopped | Self::NoConsent | Self::Unverified)
+    }
+}
+
+/// How long a text may wait whose writer has not said when it goes stale: over a night, and not for days.
+pub const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(24);
 
 /// How long after STOP its confirmation may still leave (47 CFR 64.1200(a)(12)).
 pub const CONFIRM_STOP_WITHIN: SignedDuration = SignedDuration::from_mins(5);
@@ -290,7 +311,7 @@ pub const CONFIRM_STOP_WITHIN: SignedDuration = SignedDuration::from_mins(5);
 #[must_use]
 pub fn decide(class: Class, facts: &Facts) -> Decision {
     let rule = class.rule();
-    if let Some(why) = forbidden(rule, facts) {
+    if let Some(why) = forbidden(class, rule, facts) {
         return Decision::Drop(why);
     }
     let Some((why, until)) = waits(class, rule, facts) else { return Decision::Clear };
@@ -307,7 +328,15 @@ pub(super) fn cleared(text: OutgoingText) -> ClearedText {
     ClearedText::cleared_by_gate(text)
 }
 
-fn forbidden(rule: Rule, facts: &Facts) -> Option<DropReason> {
+/// Whether a text that has come in and is not read yet holds this one (law 3). An emergency answer goes out although a
+/// second text has come in meanwhile.
+fn awaits_reading(class: Class, facts: &Facts) -> bool {
+    facts.unread > 0 && class != Class::Emergency
+}
+
+/// Why the text must not leave, now or later. What the unread text may change is not judged before it is read: START
+/// that waits to be read must not find the reply to it dropped because of the STOP before.
+fn forbidden(class: Class, rule: Rule, facts: &Facts) -> Option<DropReason> {
     let standing = &facts.standing;
     let stopped_for = standing.stopped_at.map(|since| facts.now.duration_since(since));
     let refused_by_stop = match rule.stopped {
@@ -334,7 +363,8 @@ fn forbidden(rule: Rule, facts: &Facts) -> Option<DropReason> {
         (rule.guard && facts.guard_blocks, DropReason::Guard),
     ]
     .into_iter()
-    .find_map(|(holds, reason)| holds.then_some(reason))
+    .filter_map(|(holds, reason)| holds.then_some(reason))
+    .find(|reason| !(awaits_reading(class, facts) && reason.may_be_lifted_by_a_reply()))
 }
 
 fn waits(class: Class, rule: Rule, facts: &Facts) -> Option<(HoldReason, Option<Timestamp>)> {
@@ -343,8 +373,6 @@ fn waits(class: Class, rule: Rule, facts: &Facts) -> Option<(HoldReason, Option<
         QuietHours::Wait => facts.quiet_until,
         QuietHours::Asked => facts.quiet_until.filter(|_| !facts.quiet_overridden),
     };
-    // An emergency answer goes out although a second text has come in meanwhile.
-    let unread = facts.unread > 0 && class != Class::Emergency;
     if let Some(instant) = facts.not_before.filter(|instant| *instant > facts.now) {
         return Some((HoldReason::NotYet, Some(instant)));
     }
@@ -355,7 +383,7 @@ fn waits(class: Class, rule: Rule, facts: &Facts) -> Option<(HoldReason, Option<
         return Some((HoldReason::Cap, Some(until)));
     }
     [
-        (unread, HoldReason::Unread),
+        (awaits_reading(class, facts), HoldReason::Unread),
         (facts.unsettled, HoldReason::Unsettled),
         (facts.older_waits, HoldReason::Order),
         (facts.question_taken, HoldReason::Question),
@@ -365,118 +393,4 @@ fn waits(class: Class, rule: Rule, facts: &Facts) -> Option<(HoldReason, Option<
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kernel::{Id, clock::from_millis};
-
-    const NOW: i64 = 1_800_000_000_000;
-
-    fn allowed() -> Facts {
-        Facts {
-            now: from_millis(NOW),
-            not_before: None,
-            expires_at: None,
-            unread: 0,
-            unsettled: false,
-            older_waits: false,
-            question_taken: false,
-            still_true: true,
-            standing: Standing {
-                suppressed: false,
-                stopped_at: None,
-                confirmed: false,
-                grant: Some(Id::from_bytes([1; 16])),
-                denial: None,
-                archiving_notice: true,
-            },
-            carrier_answers_keywords: false,
-            quiet_until: None,
-            quiet_overridden: false,
-            capped_until: None,
-            verified: true,
-            unverified_allowed: false,
-            guard_blocks: false,
-        }
-    }
-
-    fn stopped(seconds_ago: i64) -> Facts {
-        let mut facts = allowed();
-        facts.standing.suppressed = true;
-        facts.standing.stopped_at = Some(from_millis(NOW - seconds_ago * 1000));
-        facts
-    }
-
-    #[test]
-    fn the_table() {
-        let table: Vec<String> =
-            Class::ALL.into_iter().map(|class| format!("{}: {:?}", class.code(), class.rule())).collect();
-        insta::assert_snapshot!(table.join("\n"));
-    }
-
-    #[test]
-    fn after_stop_only_the_confirmation_and_help_leave() {
-        for class in Class::ALL {
-            let leaves = decide(class, &stopped(10)) == Decision::Clear;
-            assert_eq!(leaves, matches!(class, Class::StopConfirmation | Class::Help), "{class:?}");
-        }
-    }
-
-    #[test]
-    fn the_confirmation_of_stop_goes_out_once_within_five_minutes_and_only_if_the_carrier_is_silent() {
-        assert_eq!(decide(Class::StopConfirmation, &stopped(299)), Decision::Clear);
-        let refused = Decision::Drop(DropReason::Stopped);
-        assert_eq!(decide(Class::StopConfirmation, &stopped(301)), refused);
-        let mut facts = stopped(1);
-        facts.standing.confirmed = true;
-        assert_eq!(decide(Class::StopConfirmation, &facts), refused);
-        let mut facts = stopped(1);
-        facts.carrier_answers_keywords = true;
-        assert_eq!(decide(Class::StopConfirmation, &facts), refused);
-    }
-
-    #[test]
-    fn no_consent_no_text() {
-        let mut facts = allowed();
-        facts.standing.grant = None;
-        assert_eq!(decide(Class::Automated, &facts), Decision::Drop(DropReason::NoConsent));
-        assert_eq!(decide(Class::StaffReply, &facts), Decision::Drop(DropReason::NoConsent));
-        let mut facts = allowed();
-        facts.standing.denial = Some(Id::from_bytes([2; 16]));
-        assert_eq!(decide(Class::Automated, &facts), Decision::Drop(DropReason::NoConsent));
-    }
-
-    #[test]
-    fn an_unread_text_holds_everything_but_the_answer_to_an_emergency() {
-        let mut facts = allowed();
-        facts.unread = 1;
-        for class in Class::ALL.into_iter().filter(|class| *class != Class::StopConfirmation) {
-            let held = matches!(decide(class, &facts), Decision::Hold { why: HoldReason::Unread, .. });
-            assert_eq!(held, class != Class::Emergency, "{class:?}");
-        }
-    }
-
-    #[test]
-    fn quiet_hours_hold_reminders_and_ask_for_replies() {
-        let mut facts = allowed();
-        facts.quiet_until = Some(from_millis(NOW + 3_600_000));
-        let held = Decision::Hold { why: HoldReason::QuietHours, until: facts.quiet_until };
-        assert_eq!(decide(Class::Automated, &facts), held);
-        assert_eq!(decide(Class::StaffReply, &facts), held);
-        assert_eq!(decide(Class::Answer, &facts), Decision::Clear);
-        facts.quiet_overridden = true;
-        assert_eq!(decide(Class::StaffReply, &facts), Decision::Clear);
-        assert_eq!(decide(Class::Automated, &facts), held);
-        facts.expires_at = Some(from_millis(NOW + 1_800_000));
-        assert_eq!(decide(Class::Automated, &facts), Decision::Drop(DropReason::Expired), "never a day late");
-    }
-
-    #[test]
-    fn what_does_not_hold_any_more_or_is_late_is_dropped() {
-        let mut facts = allowed();
-        facts.still_true = false;
-        assert_eq!(decide(Class::Automated, &facts), Decision::Drop(DropReason::NoLongerTrue));
-        let mut facts = allowed();
-        facts.expires_at = Some(facts.now);
-        assert_eq!(decide(Class::StaffReply, &facts), Decision::Drop(DropReason::Expired));
-    }
-}
+mod tests;

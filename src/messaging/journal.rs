@@ -8,7 +8,7 @@ use super::{
     settle::AttemptRow,
 };
 use crate::{
-    audit::{self, Action, Actor, AuditEntry, AuditSigner, Detail},
+    audit::{self, Action, Actor, AuditEntry, AuditSigner, Detail, Request},
     db::{DbError, Tx},
     kernel::{Id, Instruments, StaffUser, Tenant},
     messaging::Author,
@@ -94,13 +94,19 @@ impl Journal {
         &self,
         tx: &mut Tx,
         attempt: &AttemptRow,
-        person: Id<StaffUser>,
+        (person, request): (Id<StaffUser>, Option<Id<Request>>),
         how: &'static str,
     ) -> Result<(), DbError> {
-        let entry = AuditEntry::new(Actor::Staff(person), Action::Edit, "attempt-settled")
+        let mut entry = AuditEntry::new(Actor::Staff(person), Action::Edit, "attempt-settled")
             .about("message", attempt.message)
             .about("attempt", attempt.id)
             .with_detail(Detail::new().code("answer", how));
+        if let Some(patient) = attempt.patient {
+            entry = entry.about("patient", patient);
+        }
+        if let Some(request) = request {
+            entry = entry.in_request(request);
+        }
         self.write(tx, entry).await
     }
 

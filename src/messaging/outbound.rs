@@ -1,6 +1,6 @@
 //! Texts on their way to the gate: sealed, committed with their job, and nothing decided yet.
 
-use super::{Class, Conversation, Message, MessagingError, Offered, SEND_TEXT, Workflow, line, state};
+use super::{Class, Conversation, Message, MessagingError, Offered, SEND_TEXT, Workflow, gate, line, state};
 use crate::{
     consent::Category,
     db::{Command, DbError, Topic, Tx, sql},
@@ -106,11 +106,15 @@ pub struct NewText {
     pub in_response_to: Option<Id<Message>>,
     /// Not before.
     pub not_before: Option<Timestamp>,
-    /// Stale from then on.
+    /// Stale from then on; where nobody says, [`gate::LONGEST_WAIT`] after it may leave: no text waits for ever.
     pub expires_at: Option<Timestamp>,
     /// The writer chose to send in quiet hours.
     pub quiet_overridden: bool,
 }
+
+/// How often sending is tried before its job is given up. It is the text's life that ends it: this is more tries than
+/// the longest life has room for.
+const SEND_ATTEMPTS: u32 = 2000;
 
 /// A text that is sealed and can be queued in a transaction.
 #[derive(Debug, Clone)]
@@ -126,6 +130,7 @@ pub struct PreparedText {
     asks: Option<String>,
     conversation: Id<Conversation>,
     job: NewJob,
+    expires_at: Timestamp,
     created_at: Timestamp,
 }
 
@@ -162,9 +167,11 @@ impl Outbox {
             Content::Written(words) => (None, Some(seal("body", words.as_str().as_bytes()).await?)),
         };
         let asks = text.question.as_ref().map(serde_json::to_string).transpose()?;
-        let job = send_job(&self.instruments, tenant, id, &number_token)
-            .map_err(|_| MessagingError::Stored)?
-            .at(text.not_before.unwrap_or_else(|| self.instruments.now()));
+        let now = self.instruments.now();
+        let leaves = text.not_before.map_or(now, |instant| instant.max(now));
+        let expires_at = text.expires_at.or(leaves.checked_add(gate::LONGEST_WAIT).ok()).unwrap_or(Timestamp::MAX);
+        let job =
+            send_job(&self.instruments, tenant, id, &number_token).map_err(|_| MessagingError::Stored)?.at(leaves);
         Ok(PreparedText {
             id,
             number_token,
@@ -174,7 +181,8 @@ impl Outbox {
             asks,
             conversation: self.instruments.new_id(),
             job,
-            created_at: self.instruments.now(),
+            expires_at,
+            created_at: now,
             text,
         })
     }
@@ -188,7 +196,7 @@ pub(super) fn send_job(
     number_token: &[u8],
 ) -> Result<NewJob, JobError> {
     let job = NewJob::new(instruments, tenant, SEND_TEXT, &super::AboutText { message })?;
-    Ok(job.waits_for(line::group(number_token)).unique(message.to_string()))
+    Ok(job.waits_for(line::group(number_token)).unique(message.to_string()).attempts(SEND_ATTEMPTS))
 }
 
 /// Queues a prepared text in the transaction of what causes it.
@@ -237,7 +245,7 @@ pub async fn queue(tx: &mut Tx, prepared: &PreparedText) -> Result<Id<Message>, 
         .bind(prepared.asks.clone())
         .bind(text.quiet_overridden)
         .bind(text.not_before)
-        .bind(text.expires_at)
+        .bind(prepared.expires_at)
         .bind(state::QUEUED)
         .bind(prepared.created_at),
     )

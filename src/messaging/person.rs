@@ -1,9 +1,11 @@
 //! What a person decides about a text that nothing else settles (law 4).
 
 use super::{
-    Message, MessagingError, Settler, attempt::changed_job, journal::Journal, line, outbound, settle::AttemptRow, state,
+    Class, Message, MessagingError, Settler, attempt::changed_job, gate::LONGEST_WAIT, journal::Journal, line,
+    outbound, settle::AttemptRow, state,
 };
 use crate::{
+    audit::Request,
     db::{Command, DbError, Tx, sql},
     jobs::{NewJob, enqueue},
     kernel::{Id, StaffUser, Tenant},
@@ -20,7 +22,7 @@ pub enum PersonSettles {
 }
 
 impl Settler {
-    /// Settles an unknown text as `person` says. Answers whether it was still unknown.
+    /// Settles an unknown text as `person` says, in `request`. Answers whether it was still unknown.
     ///
     /// # Errors
     /// [`MessagingError`] when the vault or the database is away.
@@ -30,6 +32,7 @@ impl Settler {
         message: Id<Message>,
         decision: PersonSettles,
         person: Id<StaffUser>,
+        request: Option<Id<Request>>,
     ) -> Result<bool, MessagingError> {
         let Some(attempt) = AttemptRow::newest(&self.db, tenant, message).await? else { return Ok(false) };
         if attempt.state != "unknown" {
@@ -41,6 +44,7 @@ impl Settler {
                 tenant,
                 decision,
                 person,
+                request,
                 now: self.instruments.now(),
                 changed: changed_job(&self.instruments, tenant, message, &attempt.number_token).map_err(stored)?,
                 send: outbound::send_job(&self.instruments, tenant, message, &attempt.number_token).map_err(stored)?,
@@ -57,6 +61,7 @@ struct SettleByPerson {
     attempt: AttemptRow,
     decision: PersonSettles,
     person: Id<StaffUser>,
+    request: Option<Id<Request>>,
     now: Timestamp,
     changed: NewJob,
     send: NewJob,
@@ -107,10 +112,26 @@ impl Command for SettleByPerson {
         .await?;
         enqueue(tx, &self.changed).await?;
         if self.decision == PersonSettles::AsNotSent {
+            self.renew(tx).await?;
             enqueue(tx, &self.send).await?;
         }
-        self.journal.settled_by_person(tx, &self.attempt, self.person, how).await?;
+        self.journal.settled_by_person(tx, &self.attempt, (self.person, self.request), how).await?;
         outbound::publish(tx, self.tenant, self.attempt.patient);
         Ok(true)
+    }
+}
+
+impl SettleByPerson {
+    /// What staff wrote and want sent after all has its whole life before it again; what the program wrote stays stale.
+    async fn renew(&self, tx: &mut Tx) -> Result<(), DbError> {
+        tx.execute(
+            sql("UPDATE message SET expires_at = $4 WHERE tenant = $1 AND id = $2 AND class = $3 AND expires_at < $4")
+                .bind(self.tenant)
+                .bind(self.attempt.message)
+                .bind(Class::StaffReply.code())
+                .bind(self.now.checked_add(LONGEST_WAIT).unwrap_or(Timestamp::MAX)),
+        )
+        .await
+        .map(|_| ())
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     AboutText, Message, MessagingError,
-    attempt::{COLUMNS, CommitAttempt, Committed, OutboundRow, changed_job},
+    attempt::{COLUMNS, CommitAttempt, Committed, DropUnreadable, OutboundRow, changed_job},
     carrier_port::{Attempt, NotSentReason, OutgoingText, Remedy, SendOutcome, UnknownReason},
     gate::{self, QuietHours},
     journal::Journal,
@@ -99,7 +99,14 @@ impl Sender {
         let tenant = job.tenant;
         let practice = self.practices.get(tenant).ok_or(MessagingError::NotConfigured)?;
         let carrier = Arc::clone(self.settler.carriers.get(&tenant).ok_or(MessagingError::NotConfigured)?);
-        let opened = self.open(&practice, row).await?;
+        let (text, number_token) = (row.id, row.number_token.clone());
+        let opened = match self.open(&practice, row).await {
+            Err(error @ (MessagingError::Template | MessagingError::Stored)) => {
+                tracing::error!(%error, %text, "a queued text is given up");
+                return self.drop_unreadable(tenant, text, number_token).await;
+            }
+            opened => opened?,
+        };
         let attempt = self.settler.instruments.new_id::<Attempt>();
         let send_by = later(self.settler.instruments.now(), SEND_WITHIN);
         let commit = self.commit_command(&practice, &opened, attempt, send_by, carrier.name()).await?;
@@ -116,6 +123,14 @@ impl Sender {
                 self.conclude(tenant, message, outcome, carrier.name()).await
             }
         }
+    }
+
+    async fn drop_unreadable(&self, tenant: Id<Tenant>, message: Id<Message>, number_token: Vec<u8>) -> Outcome {
+        let Settler { db, vault, instruments, .. } = &self.settler;
+        let changed = changed_job(instruments, tenant, message, &number_token)?;
+        let journal = Journal::of(vault, instruments, tenant).await.map_err(MessagingError::from)?;
+        let now = instruments.now();
+        Ok(db.execute(DropUnreadable { tenant, message, number_token, changed, journal, now }).await?)
     }
 
     /// Settles the attempt by the carrier's answer, and says when to come back if the text has not left.

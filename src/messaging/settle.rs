@@ -24,6 +24,9 @@ const LOOKS: u32 = 5;
 /// How long between two looks.
 const BETWEEN_LOOKS: SignedDuration = SignedDuration::from_secs(90);
 
+/// How long the carrier's list may be away before a person is asked, too.
+const LIST_AWAY: SignedDuration = SignedDuration::from_hours(4);
+
 /// The reason of an unknown text that nothing but a person settles any more.
 pub const PERSON_DECIDES: &str = "person-decides";
 
@@ -38,10 +41,12 @@ pub(super) struct AttemptRow {
     pub(super) committed_at: Timestamp,
     pub(super) patient: Option<Id<Patient>>,
     pub(super) message_state: String,
+    /// When the text goes stale.
+    pub(super) expires_at: Option<Timestamp>,
 }
 
-const SELECT: &str = "SELECT a.id, a.message, a.number_token, a.state, a.send_by, a.committed_at, m.patient, m.state AS message_state \
-     FROM attempt a JOIN message m ON m.tenant = a.tenant AND m.id = a.message WHERE a.tenant = $1 AND ";
+const SELECT: &str = "SELECT a.id, a.message, a.number_token, a.state, a.send_by, a.committed_at, m.patient, m.state AS message_state, \
+     m.expires_at FROM attempt a JOIN message m ON m.tenant = a.tenant AND m.id = a.message WHERE a.tenant = $1 AND ";
 
 impl AttemptRow {
     fn read(row: &Row) -> Result<Self, DbError> {
@@ -54,6 +59,7 @@ impl AttemptRow {
             committed_at: row.get("committed_at")?,
             patient: row.get("patient")?,
             message_state: row.get("message_state")?,
+            expires_at: row.get("expires_at")?,
         })
     }
 
@@ -165,8 +171,10 @@ impl SettleAttempt {
         self.close(tx, attempt, "refused", None, Some(&refusal.code)).await?;
         let reason = Some(refusal.class.as_str());
         match refusal.class.remedy(self.now, refusal.retry_after) {
-            // The sender comes back for it, through the gate again.
-            Remedy::RetryAt(_) => self.text(tx, attempt, state::QUEUED, reason).await,
+            // The sender comes back for it, through the gate again, while it has not gone stale.
+            Remedy::RetryAt(at) if attempt.expires_at.is_none_or(|expires| at < expires) => {
+                self.text(tx, attempt, state::QUEUED, reason).await
+            }
             Remedy::Suppress => {
                 // The carrier blocks the number: what it knows holds here too.
                 consent::suppress(tx, self.tenant, &attempt.number_token, Source::Carrier, self.now).await?;
@@ -265,7 +273,11 @@ impl Settler {
         let since = attempt.committed_at.checked_sub(SignedDuration::from_secs(60)).unwrap_or(Timestamp::MIN);
         // A look that shows nothing is not one of the looks: what kept the answer back may keep the list back for hours.
         let Ok(listed) = carrier.sent_to(&ours, &number, since).await else {
-            let until = self.instruments.now().checked_add(BETWEEN_LOOKS).unwrap_or(Timestamp::MAX);
+            let now = self.instruments.now();
+            if now.duration_since(attempt.committed_at) > LIST_AWAY {
+                self.leave_to_person(job.tenant, &attempt).await?;
+            }
+            let until = now.checked_add(BETWEEN_LOOKS).unwrap_or(Timestamp::MAX);
             return Err(JobError::Postpone { code: "carrier-list", until });
         };
         let wanted = self.content_hash(job.tenant, attempt.message).await?;
@@ -286,9 +298,12 @@ impl Settler {
         if job.attempt < LOOKS {
             return Err(look_again());
         }
-        let changed = changed_job(&self.instruments, job.tenant, attempt.message, &attempt.number_token)?;
-        self.db.execute(LeaveToPerson { tenant: job.tenant, message: attempt.message, changed }).await?;
-        Ok(())
+        self.leave_to_person(job.tenant, &attempt).await
+    }
+
+    async fn leave_to_person(&self, tenant: Id<Tenant>, attempt: &AttemptRow) -> Outcome {
+        let changed = changed_job(&self.instruments, tenant, attempt.message, &attempt.number_token)?;
+        Ok(self.db.execute(LeaveToPerson { tenant, message: attempt.message, changed }).await?)
     }
 
     pub(super) async fn write(
@@ -321,7 +336,7 @@ impl Settler {
     ) -> Result<Option<(AttemptRow, PhoneNumber, PhoneNumber)>, MessagingError> {
         let query = sql(
             "SELECT a.id, a.message, a.number_token, a.state, a.send_by, a.committed_at, m.patient, m.state AS message_state, \
-             m.our_number, m.number FROM attempt a JOIN message m ON m.tenant = a.tenant AND m.id = a.message \
+             m.expires_at, m.our_number, m.number FROM attempt a JOIN message m ON m.tenant = a.tenant AND m.id = a.message \
              WHERE a.tenant = $1 AND a.id = $2",
         );
         let Some(row) = self.db.optional(query.bind(tenant).bind(id)).await? else { return Ok(None) };
@@ -353,7 +368,7 @@ fn look_again() -> JobError {
     JobError::Retry { code: "not-listed-yet", after: BETWEEN_LOOKS.try_into().ok() }
 }
 
-/// Says of a text that no further look will settle it.
+/// Says of a text that a person has to settle it, as long as nothing else does.
 struct LeaveToPerson {
     tenant: Id<Tenant>,
     message: Id<Message>,
@@ -366,7 +381,7 @@ impl Command for LeaveToPerson {
     async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
         let left = tx
             .execute(
-                sql("UPDATE message SET state_reason = $3 WHERE tenant = $1 AND id = $2 AND state = 'unknown'")
+                sql("UPDATE message SET state_reason = $3 WHERE tenant = $1 AND id = $2 AND state = 'unknown' AND state_reason <> $3")
                     .bind(self.tenant)
                     .bind(self.message)
                     .bind(PERSON_DECIDES),

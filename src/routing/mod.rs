@@ -3,13 +3,17 @@
 //! Owns what an inbound text was read as and which team must act on what. Called by the job `TextReceived`; hands
 //! certain answers up as [`REPLY_READ`]. Always: whatever is not understood goes to a person, never to a guess; STOP is
 //! in force before anything else that waits for the number can leave, because the same transaction reads and
-//! suppresses; a text that names danger reaches a person whatever else it says.
+//! suppresses; a text that names danger reaches a person whatever else it says; what did not reach the patient reaches a
+//! person where one has to act.
 
 mod compliance;
+mod ending;
+mod endings;
 mod reply;
 mod task;
 mod triage;
 
+pub use endings::TextEndings;
 pub use reply::ReplyReader;
 pub use task::{CloseTask, NewTask, StaffTask, TaskReason, TaskView, open_task, open_tasks};
 

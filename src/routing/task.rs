@@ -77,6 +77,8 @@ reasons! {
     Undelivered = "undelivered",
     /// Nobody knows whether a text left.
     DeliveryUnknown = "delivery-unknown",
+    /// Texts fail for a reason that is the practice's and its carrier's: others will fail so, too.
+    CarrierTrouble = "carrier-trouble",
     /// A text does not stand in the chart.
     NotFiled = "not-filed",
 }

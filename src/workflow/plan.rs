@@ -18,8 +18,12 @@ const LAST_CALL: SignedDuration = SignedDuration::from_hours(1);
 pub(super) enum PlanState {
     /// It waits for its time.
     Planned,
-    /// Its text is queued: the rule is used up for this start.
+    /// Its text is queued or on its way: the rule is used up for this start.
     Queued,
+    /// The carrier has its text.
+    Sent,
+    /// Its text was dropped, refused or not delivered; the reason is the text's.
+    Failed,
     /// It was too late when the visit became known or the outage ended.
     Skipped,
     /// The visit is off or at another time.
@@ -27,8 +31,14 @@ pub(super) enum PlanState {
 }
 
 impl PlanState {
-    const ALL: [(Self, &'static str); 4] =
-        [(Self::Planned, "planned"), (Self::Queued, "queued"), (Self::Skipped, "skipped"), (Self::Dropped, "dropped")];
+    const ALL: [(Self, &'static str); 6] = [
+        (Self::Planned, "planned"),
+        (Self::Queued, "queued"),
+        (Self::Sent, "sent"),
+        (Self::Failed, "failed"),
+        (Self::Skipped, "skipped"),
+        (Self::Dropped, "dropped"),
+    ];
 
     /// The stored word.
     pub(super) fn code(self) -> &'static str {

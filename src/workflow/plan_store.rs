@@ -51,7 +51,7 @@ impl Replan {
             )
             .await?;
             if plan.state == PlanState::Planned {
-                self.enqueue(tx, &self.appointment, &plan).await?;
+                enqueue(tx, &due_job(&self.instruments, tenant, &self.appointment, &plan)?).await?;
             }
         }
         Ok(())
@@ -76,24 +76,29 @@ impl Replan {
                 )
                 .await?;
             for row in &rows {
-                self.enqueue(tx, &row.get::<String>("appointment")?, &read_plan(row)?).await?;
+                let (appointment, plan): (String, Plan) = (row.get("appointment")?, read_plan(row)?);
+                enqueue(tx, &due_job(&self.instruments, self.practice.tenant, &appointment, &plan)?).await?;
             }
         }
         Ok(())
     }
+}
 
-    async fn enqueue(&self, tx: &mut Tx, appointment: &str, plan: &Plan) -> Result<(), DbError> {
-        let due = ReminderDue {
-            appointment: appointment.to_owned(),
-            start_at: plan.start.as_millisecond(),
-            days_before: plan.days_before,
-        };
-        let job = NewJob::new(&self.instruments, self.practice.tenant, REMINDER_DUE, &due)
-            .map_err(|_| DbError::Decode { column: "payload" })?
-            .unique(format!("{appointment}/{}/{}", due.start_at, due.days_before))
-            .at(plan.due);
-        enqueue(tx, &job).await
-    }
+/// The job that looks at a planned reminder when it is due.
+pub(super) fn due_job(
+    instruments: &Instruments,
+    tenant: Id<Tenant>,
+    appointment: &str,
+    plan: &Plan,
+) -> Result<NewJob, DbError> {
+    let due = ReminderDue {
+        appointment: appointment.to_owned(),
+        start_at: plan.start.as_millisecond(),
+        days_before: plan.days_before,
+    };
+    let job = NewJob::new(instruments, tenant, REMINDER_DUE, &due);
+    let job = job.map_err(|_| DbError::Decode { column: "payload" })?;
+    Ok(job.unique(format!("{appointment}/{}/{}", due.start_at, due.days_before)).at(plan.due))
 }
 
 /// Every plan of an appointment.

@@ -1,6 +1,9 @@
 //! What an operator does at the command line.
 
-use crate::installation::{Installation, SLUG};
+use crate::{
+    installation::{Installation, SLUG},
+    service::start_ehr,
+};
 use chartwire::{
     app::{App, Running, command_line::Ended},
     audit::AuditRow,
@@ -8,6 +11,7 @@ use chartwire::{
     jobs::{NewJob, counts, enqueue},
     kernel::{Id, Language, Phi, PhoneNumber, SystemEntropy},
     patient::{Directory, EhrPatient, NumberKind, PersonName, Telecom},
+    sandbox::clinic,
     vault::{Kek, Sealed},
 };
 use jiff::SignedDuration;
@@ -229,6 +233,24 @@ async fn a_check_goes_on_after_a_failure_and_lists_what_is_loosened() {
     ] {
         assert!(ran.out.contains(expected), "{expected} is not in\n{}", ran.out);
     }
+}
+
+#[tokio::test]
+async fn a_check_says_whether_the_ehr_has_the_practice() {
+    let installation = Installation::new();
+    let key = std::fs::read_to_string(installation.folder.path().join("key.pem")).unwrap();
+    let ehr = start_ehr("http://127.0.0.1/", &key, &installation.instruments).await;
+    installation.edit("http://127.0.0.1:1/fhir", ehr.fhir_base().as_str());
+    let unsaid = installation.run(&["check"]).await;
+    assert!(unsaid.out.contains("practice    ehr.organization is not set"), "{}", unsaid.out);
+    installation.edit("launch_registration", "organization = \"Organization/nowhere\"\nlaunch_registration");
+    let wrong = installation.run(&["check"]).await;
+    assert!(wrong.out.contains("practice    FAILED: the EHR has no Organization/nowhere; correct"), "{}", wrong.out);
+    installation.edit("nowhere", clinic::ORGANIZATION);
+    let right = installation.run(&["check"]).await;
+    assert!(right.out.contains("practice    ok: the EHR has Organization/"), "{}", right.out);
+    assert!(right.out.contains("every scope asked for is granted"), "{}", right.out);
+    ehr.shutdown().await;
 }
 
 #[tokio::test]

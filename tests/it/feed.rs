@@ -6,7 +6,12 @@ use crate::{
 };
 use chartwire::{
     db::sql,
-    sandbox::{Fault, FaultRule, clinic::persona},
+    jobs::counts,
+    kernel::{Id, Patient},
+    sandbox::{
+        Fault, FaultRule,
+        clinic::{self, persona},
+    },
 };
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -17,6 +22,12 @@ async fn count(service: &Service, text: &'static str) -> i64 {
 
 fn slashed(service: &Service) -> String {
     format!("{}/", service.ehr.fhir_base().as_str().trim_end_matches('/'))
+}
+
+/// What the guard knows of a patient's chart.
+async fn chart_terms(service: &Service, patient: Id<Patient>) -> Vec<String> {
+    let (terms, _) = service.directory().chart_terms(service.tenant, patient).await.unwrap().unwrap();
+    terms.expose().iter().map(|(kind, name)| format!("{kind} {name}")).collect()
 }
 
 /// What the EHR itself says, with its staff's token.
@@ -54,6 +65,44 @@ both_databases! {
             assert_eq!(chen.id, duplicate.id);
             assert_eq!(duplicate.fhir_id, persona::ROBERT_CHEN);
         }
+        service.stop().await;
+    }
+
+    async fn chart_terms_that_cannot_be_read_stay_as_they_were_and_are_read_again(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        service.app.schedule().await.unwrap();
+        service.settle().await;
+        let ana = service.directory().by_fhir_id(service.tenant, persona::ANA_LOPEZ).await.unwrap().unwrap().id;
+        let known = chart_terms(&service, ana).await;
+        assert!(known.iter().any(|term| term.contains("Hypertension")), "{known:?}");
+        let condition = chart(&service, &format!("Condition?patient=Patient/{}", persona::ANA_LOPEZ)).await.remove(0);
+        let url = format!("{}Condition/{}", slashed(&service), condition["id"].as_str().unwrap());
+        let gone = reqwest::Client::new().delete(url).bearer_auth(service.ehr.staff_token()).send().await.unwrap();
+        assert!(gone.status().is_success());
+        service.ehr.misbehaviour().add(FaultRule::on(Fault::Unavailable, "GET", "/fhir/Condition"));
+        service.advance(SignedDuration::from_hours(13));
+        service.settle().await;
+        assert_eq!(chart_terms(&service, ana).await, known, "what could not be read is not taken for empty");
+        service.ehr.misbehaviour().clear();
+        service.advance(SignedDuration::from_mins(11));
+        service.settle().await;
+        let now = chart_terms(&service, ana).await;
+        assert!(!now.is_empty() && !now.iter().any(|term| term.contains("Hypertension")), "{now:?}");
+        assert_eq!(counts(service.app.db()).await.unwrap().dead, 0);
+        service.stop().await;
+    }
+
+    async fn a_patient_whose_consents_cannot_be_read_is_not_taken_for_known(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        service.ehr.misbehaviour().add(FaultRule::on(Fault::Unavailable, "GET", "/fhir/Consent"));
+        service.app.schedule().await.unwrap();
+        service.settle().await;
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM appointment").await, 0);
+        service.ehr.misbehaviour().clear();
+        service.advance(SignedDuration::from_mins(15));
+        service.settle().await;
+        assert!(count(&service, "SELECT COUNT(*) AS n FROM appointment WHERE status = 'booked'").await > 10);
+        assert!(count(&service, "SELECT COUNT(*) AS n FROM consent_entry WHERE decision = 'denied'").await > 0);
         service.stop().await;
     }
 
@@ -143,9 +192,12 @@ both_databases! {
             let systems: Vec<&str> =
                 text["identifier"].as_array().unwrap().iter().map(|one| one["system"].as_str().unwrap()).collect();
             assert_eq!(systems.len(), 3, "ours, the conversation's and the carrier's: {systems:?}");
+            assert!(systems.iter().all(|system| system.starts_with("urn:")), "names that are ours to give: {systems:?}");
             assert!(text["sent"].is_string() && text["received"].is_string(), "{text}");
         }
         assert_eq!(inbound["identifier"][1], answer["identifier"][1]);
+        let practice = format!("Organization/{}", clinic::ORGANIZATION);
+        assert_eq!((&inbound["recipient"][0]["reference"], &answer["sender"]["reference"]), (&practice.clone().into(), &practice.into()));
         assert_eq!(answer["inResponseTo"][0]["reference"], format!("Communication/{}", inbound["id"].as_str().unwrap()));
         service.stop().await;
     }

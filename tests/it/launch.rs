@@ -6,7 +6,11 @@ use crate::{
 };
 use chartwire::{
     db::sql,
-    sandbox::{LaunchContext, clinic::persona},
+    sandbox::{
+        LaunchContext,
+        carrier::{Fault, FaultKind},
+        clinic::persona,
+    },
 };
 use jiff::SignedDuration;
 use reqwest::{Response, StatusCode, header, redirect::Policy};
@@ -175,6 +179,31 @@ both_databases! {
         assert_eq!(browser.post("inbox/reply", &stopped).await.status(), StatusCode::UNPROCESSABLE_ENTITY);
         service.settle().await;
         assert_eq!(service.on(ANA).len(), before);
+        service.stop().await;
+    }
+
+    async fn what_a_nurse_decides_about_a_lost_text_is_audited_once(database: TestDatabase) {
+        let service = ready(&database).await;
+        service.carrier.faults().add(Fault::new(FaultKind::ErrorBefore).times(1));
+        let ana = service.directory().by_fhir_id(service.tenant, persona::ANA_LOPEZ).await.unwrap().unwrap().id;
+        let text = service.queue(service.reminder(ana, ANA)).await;
+        for _ in 0..8 {
+            service.settle().await;
+            service.advance(SignedDuration::from_secs(90));
+        }
+        let browser = Browser::new(&service);
+        browser.launch(&service, persona::NURSE_REED).await;
+        let page = browser.page("inbox").await.text().await.unwrap();
+        assert!(page.contains("decide here"), "{page}");
+        let form = [("form_token", field(&page, "form_token")), ("verdict", "sent".to_owned())];
+        let form = form.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let settled = browser.post(&format!("inbox/texts/{text}/settle"), &form).await;
+        assert_eq!(settled.status(), StatusCode::SEE_OTHER);
+        let acts = "SELECT COUNT(*) AS n FROM audit_row WHERE actor_kind = 'staff' AND action <> 'read' AND subjects LIKE '%\"message\"%'";
+        assert_eq!(count(&service, acts).await, 1);
+        let whole = "SELECT COUNT(*) AS n FROM audit_row WHERE actor_kind = 'staff' AND purpose = 'attempt-settled' \
+             AND request IS NOT NULL AND subjects LIKE '%\"patient\"%'";
+        assert_eq!(count(&service, whole).await, 1);
         service.stop().await;
     }
 

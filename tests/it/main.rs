@@ -9,6 +9,8 @@ mod database;
 #[cfg(test)]
 mod databases;
 #[cfg(test)]
+mod endings;
+#[cfg(test)]
 mod feed;
 #[cfg(test)]
 mod inbound;

@@ -300,7 +300,8 @@ both_databases! {
         let ana = service.patient("ana", "Ana", ANA).await;
         let mut texts = Vec::new();
         for _ in 0..4 {
-            texts.push(service.queue(service.reminder(ana, ANA)).await);
+            let stands = Some(service.now() + SignedDuration::from_hours(10 * 24));
+            texts.push(service.queue(NewText { expires_at: stands, ..service.reminder(ana, ANA) }).await);
         }
         let mut by_day = Vec::new();
         for _ in 0..8 {

@@ -14,6 +14,7 @@ use chartwire::{
     sandbox::{
         EhrOptions, RegisteredClient, RunningEhr,
         carrier::{CarrierNumber, CarrierOptions, Phone, PhoneKind, RunningCarrier},
+        clinic,
     },
     smart::{SigningAlgorithm, SigningKey, SigningKeys},
     template::{Params, TextKey},
@@ -295,7 +296,7 @@ impl Surroundings for Secrets {
 }
 
 /// The EHR, which knows the service by its public key and launches it.
-async fn start_ehr(base: &str, key: &str, instruments: &Instruments) -> RunningEhr {
+pub(crate) async fn start_ehr(base: &str, key: &str, instruments: &Instruments) -> RunningEhr {
     let key = SigningKey::from_pem(key, SigningAlgorithm::Es384).unwrap();
     let jwks = SigningKeys::new(vec![key]).unwrap().jwks();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -329,6 +330,7 @@ async fn start_ehr(base: &str, key: &str, instruments: &Instruments) -> RunningE
 
 fn settings(base: &str, api_base: &str, ehr: &RunningEhr, setting: Setting) -> String {
     let (fhir_base, issuer) = (ehr.fhir_base(), &ehr.endpoints().issuer);
+    let organization = clinic::ORGANIZATION;
     let verification = setting.texts_before_verification;
     let caps = setting.caps.map_or_else(String::new, |(per_day, per_week)| {
         format!("[tenants.caps]\nper_day = {per_day}\nper_week = {per_week}")
@@ -382,6 +384,7 @@ fhir_base = "{fhir_base}"
 id_token_issuers = ["{issuer}"]
 launch_registration = "launch"
 backend_registration = "backend"
+organization = "Organization/{organization}"
 roles = [
     {{ system = "http://terminology.hl7.org/CodeSystem/practitioner-role", code = "nurse", roles = ["nurse"] }},
     {{ system = "https://riverside-family-medicine.example/fhir/CodeSystem/staff-role", code = "scheduler", roles = ["scheduler"] }},

@@ -38,6 +38,12 @@ async fn lost(service: &Service) -> Id<Message> {
     text
 }
 
+/// How many texts people are asked to decide about.
+async fn to_decide(service: &Service) -> i64 {
+    let query = sql("SELECT COUNT(*) AS n FROM staff_task WHERE reason = 'delivery-unknown' AND state = 'open'");
+    service.app.db().one(query).await.unwrap().get("n").unwrap()
+}
+
 /// The leases of a worker that is gone run out.
 struct LeasesRunOut;
 
@@ -101,11 +107,12 @@ both_databases! {
     async fn what_nothing_settles_waits_for_a_person_and_may_then_leave_once(database: TestDatabase) {
         let service = Service::start(&database, Setting::default()).await;
         let text = lost(&service).await;
+        assert_eq!(to_decide(&service).await, 1, "a person is asked, once");
         let later = service.queue(service.reminder(service.patient("ana", "Ana", ANA).await, ANA)).await;
         service.settle().await;
         assert_eq!((state(&service, later).await.0.as_str(), service.carrier.accepted_count(None)), ("queued", 0));
         let (settler, person) = clerk(&service);
-        let decide = || settler.settle_by_person(service.tenant, text, PersonSettles::AsNotSent, person);
+        let decide = || settler.settle_by_person(service.tenant, text, PersonSettles::AsNotSent, person, None);
         assert!(decide().await.unwrap());
         assert!(!decide().await.unwrap(), "it is settled");
         service.settle().await;
@@ -113,8 +120,24 @@ both_databases! {
         service.settle().await;
         assert_eq!((state(&service, text).await, state(&service, later).await), (is("delivered", ""), is("delivered", "")));
         assert_eq!(service.carrier.accepted_count(None), 2, "each once");
+        assert_eq!(to_decide(&service).await, 0, "it is decided");
         let query = sql("SELECT COUNT(*) AS n FROM audit_row WHERE purpose = 'attempt-settled' AND actor_kind = 'staff'");
         assert_eq!(service.app.db().one(query).await.unwrap().get::<i64>("n").unwrap(), 1);
+        service.stop().await;
+    }
+
+    async fn a_text_that_becomes_unknown_again_is_decided_again(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        let text = lost(&service).await;
+        let (settler, person) = clerk(&service);
+        service.carrier.faults().add(Fault::new(FaultKind::ErrorBefore).times(1));
+        let decided = settler.settle_by_person(service.tenant, text, PersonSettles::AsNotSent, person, None).await;
+        assert!(decided.unwrap());
+        for _ in 0..8 {
+            service.settle().await;
+            service.advance(BETWEEN_LOOKS);
+        }
+        assert_eq!((state(&service, text).await, to_decide(&service).await), (is("unknown", PERSON_DECIDES), 1));
         service.stop().await;
     }
 
@@ -123,7 +146,7 @@ both_databases! {
         let text = lost(&service).await;
         let later = service.queue(service.reminder(service.patient("ana", "Ana", ANA).await, ANA)).await;
         let (settler, person) = clerk(&service);
-        assert!(settler.settle_by_person(service.tenant, text, PersonSettles::AsSent, person).await.unwrap());
+        assert!(settler.settle_by_person(service.tenant, text, PersonSettles::AsSent, person, None).await.unwrap());
         service.settle().await;
         assert_eq!(state(&service, text).await, is("sent", "person-sent"));
         assert_eq!((state(&service, later).await.0.as_str(), service.carrier.accepted_count(None)), ("delivered", 1));

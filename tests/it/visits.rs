@@ -41,6 +41,28 @@ both_databases! {
         service.stop().await;
     }
 
+    async fn a_planned_reminder_ends_as_its_text_ends(database: TestDatabase) {
+        let service = Service::start(&database, Setting { now: "2026-11-23T14:30:00Z", ..Setting::default() }).await;
+        service.app.schedule().await.unwrap();
+        service.settle().await;
+        service.text(ANA, "STOP").await;
+        service.settle().await;
+        service.advance(SignedDuration::from_mins(31));
+        service.settle().await;
+        let query = sql("SELECT state, reason FROM reminder_plan WHERE appointment = 'appointment-ana-lopez' AND days_before = 3");
+        let plan = service.app.db().one(query).await.unwrap();
+        let told: (String, Option<String>) = (plan.get("state").unwrap(), plan.get("reason").unwrap());
+        assert_eq!(told, ("failed".to_owned(), Some("stopped".to_owned())));
+        // Of the others some have no phone in the room, some never agreed: none is left as if it were on its way.
+        let left_over = "SELECT COUNT(*) AS n FROM reminder_plan p JOIN message m ON m.tenant = p.tenant AND m.id = p.message \
+             WHERE p.state = 'queued' AND m.state <> 'queued'";
+        assert_eq!(count(&service, left_over).await, 0);
+        assert!(count(&service, "SELECT COUNT(*) AS n FROM reminder_plan WHERE state = 'failed' AND reason = 'unknown_number'").await > 0);
+        let on_the_worklist = "SELECT COUNT(*) AS n FROM staff_task WHERE reason = 'undelivered' AND team = 'scheduling'";
+        assert!(count(&service, on_the_worklist).await > 0, "another channel has to be tried");
+        service.stop().await;
+    }
+
     async fn a_visit_is_moved_in_three_texts(database: TestDatabase) {
         let service = reminded(&database).await;
         let before = ana_visit(&service).await["start"].clone();

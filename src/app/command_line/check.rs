@@ -5,9 +5,9 @@ use crate::{
     app::{Foundation, carriers, ehr_servers, ehrs},
     config::{Settings, TenantSettings},
     db::{Db, DbError, sql},
-    fhir::{AccessTokenSource as _, FhirClient, Limits, TokioPacer},
+    fhir::{AccessTokenSource as _, FhirClient, FhirError, Limits, ResourceRef, TokioPacer},
     kernel::{Id, Instruments, Tenant},
-    smart::{BackendServices, EhrServer, RefreshPolicy, ResourceScope},
+    smart::{BackendServices, RefreshPolicy, ResourceScope},
 };
 use std::{fmt::Display, io::Write, sync::Arc};
 
@@ -176,7 +176,7 @@ async fn numbers(
     Ok(())
 }
 
-/// The EHR's capability statement, its authorization documents, and a token of our own.
+/// The EHR's capability statement, its authorization documents, a token of our own, and the practice itself.
 async fn ehr(tenant: &TenantSettings, instruments: &Instruments, report: &mut Report<'_>) -> Result<(), CommandError> {
     let limits = Limits::default();
     let server = match ehr_servers::server(&tenant.ehr) {
@@ -192,7 +192,12 @@ async fn ehr(tenant: &TenantSettings, instruments: &Instruments, report: &mut Re
         Err(error) => return report.fail(&tenant.slug, "ehr", &error),
     };
     let tokens = Arc::new(BackendServices::new(smart.clone(), server.clone(), client, RefreshPolicy::default()));
-    metadata(tenant, &server, Arc::clone(&tokens), limits, instruments, report).await?;
+    let (pacer, clock) = (Arc::new(TokioPacer), Arc::clone(&instruments.clock));
+    let client = match FhirClient::new(server.base.clone(), Arc::clone(&tokens) as _, limits, pacer, clock) {
+        Ok(client) => client,
+        Err(error) => return report.fail(&tenant.slug, "ehr", &error),
+    };
+    metadata(tenant, &client, report).await?;
     match smart.smart_configuration(&server).await {
         Ok(found) if !found.s256 => report.fail(&tenant.slug, "smart", &"the server offers no PKCE with S256")?,
         Ok(found) if found.authorization_endpoint.is_none() || !found.is_capable_of(LAUNCH) => {
@@ -202,28 +207,44 @@ async fn ehr(tenant: &TenantSettings, instruments: &Instruments, report: &mut Re
         Err(error) => report.fail(&tenant.slug, "smart", &error)?,
     }
     match tokens.token().await {
-        Ok(_) => granted(tenant, &tokens, report),
+        Ok(_) => {
+            granted(tenant, &tokens, report)?;
+            organization(tenant, &client, report).await
+        }
         Err(error) => report.fail(&tenant.slug, "token", &error),
     }
 }
 
-async fn metadata(
+/// Whether the EHR has the Organization that stands for the practice in the chart.
+async fn organization(
     tenant: &TenantSettings,
-    server: &EhrServer,
-    tokens: Arc<BackendServices>,
-    limits: Limits,
-    instruments: &Instruments,
+    client: &FhirClient,
     report: &mut Report<'_>,
 ) -> Result<(), CommandError> {
-    let clock = Arc::clone(&instruments.clock);
-    let client = match FhirClient::new(server.base.clone(), tokens, limits, Arc::new(TokioPacer), clock) {
-        Ok(client) => client,
-        Err(error) => return report.fail(&tenant.slug, "ehr", &error),
+    const PART: &str = "practice";
+    let Some(named) = &tenant.ehr.organization else {
+        let text = "ehr.organization is not set: texts stand in the chart without the practice as sender or recipient";
+        return report.line(&tenant.slug, PART, text);
     };
+    let reference: ResourceRef = match named.parse() {
+        Ok(reference) => reference,
+        Err(error) => return report.fail(&tenant.slug, PART, &error),
+    };
+    match client.read(&reference).await {
+        Ok(_) => report.ok(&tenant.slug, PART, &format!("the EHR has {named}")),
+        Err(FhirError::NotFound) => {
+            let problem = format!("the EHR has no {named}; correct ehr.organization");
+            report.fail(&tenant.slug, PART, &problem)
+        }
+        Err(error) => report.fail(&tenant.slug, PART, &format!("{named} cannot be read: {error}")),
+    }
+}
+
+async fn metadata(tenant: &TenantSettings, client: &FhirClient, report: &mut Report<'_>) -> Result<(), CommandError> {
     match client.metadata().await {
         Ok(statement) => match statement.to_value().get("fhirVersion").and_then(|version| version.as_str()) {
             Some(version) if version.starts_with("4.0") => {
-                report.ok(&tenant.slug, "ehr", &format!("FHIR {version} at {}", server.base.as_str()))
+                report.ok(&tenant.slug, "ehr", &format!("FHIR {version} at {}", client.base().as_str()))
             }
             _ => report.fail(&tenant.slug, "ehr", &"the server does not speak FHIR R4; check ehr.fhir_base"),
         },

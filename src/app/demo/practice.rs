@@ -89,6 +89,7 @@ fhir_base = "{fhir_base}"
 id_token_issuers = ["{issuer}"]
 launch_registration = "launch"
 backend_registration = "backend"
+organization = "Organization/{organization}"
 roles = [
     {{ system = "http://terminology.hl7.org/CodeSystem/practitioner-role", code = "doctor", roles = ["provider"] }},
     {{ system = "http://terminology.hl7.org/CodeSystem/practitioner-role", code = "nurse", roles = ["nurse"] }},
@@ -105,6 +106,7 @@ api_base = "{api_base}"
         name = clinic::NAME,
         phone = clinic::PHONE,
         system = clinic::SYSTEM,
+        organization = clinic::ORGANIZATION,
     )
 }
 

@@ -99,6 +99,12 @@ impl FailureClass {
         }
     }
 
+    /// The class with this stored word.
+    #[must_use]
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.as_str() == code)
+    }
+
     /// What is done about a text that failed so at `now`; `asked` is the wait that the carrier asked for.
     #[must_use]
     pub fn remedy(self, now: Timestamp, asked: Option<Duration>) -> Remedy {
@@ -165,6 +171,7 @@ mod tests {
     fn stored_words_are_those_of_the_tables() {
         for class in FailureClass::ALL {
             assert_eq!(serde_json::to_value(class).unwrap(), class.as_str());
+            assert_eq!(FailureClass::from_code(class.as_str()), Some(class));
         }
     }
 }

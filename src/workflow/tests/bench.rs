@@ -113,7 +113,13 @@ impl Bench {
                 let reader = reader.clone();
                 async move { reader.read(job).await }
             })
-            .bind(messaging::TEXT_CHANGED, |_| async { Ok(()) });
+            .bind(messaging::TEXT_CHANGED, move |job| {
+                let flows = flows.clone();
+                async move {
+                    let messaging::TextChanged { message } = job.payload()?;
+                    flows.text_changed(job.tenant, message).await
+                }
+            });
         let inbox = Inbox::new(db.clone(), vault.clone(), instruments.clone());
         Self {
             practice: practices.get(TENANT).unwrap(),
@@ -236,6 +242,11 @@ impl Bench {
         self.in_the_ehr(id, patient, start, "booked", "Main St").await;
     }
 
+    /// The feed has written that the appointment is at `start`; its announcement has not been handled.
+    pub(super) async fn moves_unheard(&self, id: &str, start: &str) {
+        self.db.execute(MoveUnheard(id.to_owned(), at(start))).await.unwrap();
+    }
+
     pub(super) fn free(&self, starts: &[&str]) {
         let slot = |(number, start): (usize, &&str)| FreeSlot { slot: format!("Slot/{number}"), start: at(start) };
         *self.ehr.slots.lock().unwrap() = starts.iter().enumerate().map(slot).collect();
@@ -311,6 +322,17 @@ impl Command for Enqueue {
     type Error = DbError;
     async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
         enqueue(tx, &self.0).await
+    }
+}
+
+struct MoveUnheard(String, Timestamp);
+
+impl Command for MoveUnheard {
+    type Output = ();
+    type Error = DbError;
+    async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
+        let query = sql("UPDATE appointment SET start_at = $3 WHERE tenant = $1 AND fhir_id = $2");
+        tx.execute(query.bind(TENANT).bind(self.0.clone()).bind(self.1)).await.map(|_| ())
     }
 }
 

@@ -39,7 +39,7 @@ async fn a_reminder_is_confirmed_once_the_ehr_has_it() {
     bench.last_of(ANA, 2);
     bench.at(WEDNESDAY).await;
     bench.last_of(ANA, 3);
-    assert_eq!(bench.plans("1").await, [format!("{VISIT} 3 queued"), format!("{VISIT} 1 queued")]);
+    assert_eq!(bench.plans("1").await, [format!("{VISIT} 3 sent"), format!("{VISIT} 1 sent")]);
     bench.nothing_failed().await;
 }
 
@@ -56,7 +56,7 @@ async fn another_time_takes_three_texts_each_way() {
     assert_eq!(
         bench.plans("1").await,
         [
-            format!("{VISIT} 3 queued"),
+            format!("{VISIT} 3 sent"),
             format!("{VISIT} 1 dropped"),
             format!("{} 3 planned", FREE[1]),
             format!("{} 1 planned", FREE[1]),
@@ -194,6 +194,30 @@ async fn a_joined_text_that_has_not_left_is_made_anew_when_one_visit_moves() {
 }
 
 #[tokio::test]
+async fn a_joined_text_that_the_gate_finds_untrue_is_made_anew_for_the_other_visits() {
+    let bench = Bench::new(BOOKED).await;
+    let ana = bench.patient("ana", "Ana", Some(ANA)).await;
+    let luis = bench.patient("luis", "Luis", Some(ANA)).await;
+    bench.visit("1", ana, VISIT).await;
+    bench.visit("2", ana, "2026-11-26T20:30:00Z").await;
+    bench.clock.set(at("2026-11-23T14:30:00Z"));
+    // A question to whoever shares the phone is open: Ana's text has to wait.
+    bench
+        .job("RefillDue", RefillDue { medication_request: "m1".into(), patient: luis, due_on: "2026-11-30".into() })
+        .await;
+    bench.at(MONDAY).await;
+    bench.last_of(ANA, 1);
+    // The gate hears of it before the workflow does.
+    bench.moves_unheard("1", "2026-11-30T19:00:00Z").await;
+    bench.at("2026-11-23T18:40:00Z").await;
+    let text = bench.last_of(ANA, 2);
+    assert!(text.contains("you have a visit Thu Nov 26 at 3:30 PM"), "{text}");
+    assert_eq!(bench.plans("1").await[0], format!("{VISIT} 3 dropped"));
+    assert_eq!(bench.plans("2").await[0], "2026-11-26T20:30:00Z 3 sent");
+    bench.nothing_failed().await;
+}
+
+#[tokio::test]
 async fn what_the_staff_change_is_told_once() {
     let bench = reminded().await;
     let ana = bench.patient("ana", "Ana", Some(ANA)).await;
@@ -220,7 +244,7 @@ async fn an_edit_that_is_taken_back_at_once_is_nobodys_news() {
     bench.last_of(ANA, 1);
     bench.at(WEDNESDAY).await;
     bench.last_of(ANA, 2);
-    assert_eq!(bench.plans("1").await[..2], [format!("{VISIT} 3 queued"), format!("{VISIT} 1 queued")]);
+    assert_eq!(bench.plans("1").await[..2], [format!("{VISIT} 3 sent"), format!("{VISIT} 1 sent")]);
 }
 
 #[tokio::test]

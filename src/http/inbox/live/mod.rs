@@ -251,14 +251,13 @@ impl LiveInbox {
         if !may_read(&viewer.session.roles, loaded.scope_of(found)) {
             return Err(InboxError::NotAllowed);
         }
-        let (decision, purpose) = match verdict {
-            Verdict::Sent => (PersonSettles::AsSent, "settled-as-sent"),
-            Verdict::NotSent => (PersonSettles::AsNotSent, "settled-as-not-sent"),
+        let decision = match verdict {
+            Verdict::Sent => PersonSettles::AsSent,
+            Verdict::NotSent => PersonSettles::AsNotSent,
         };
-        if !self.settler.settle_by_person(tenant, found.id, decision, viewer.session.staff).await.map_err(failed)? {
-            return Err(InboxError::Changed);
-        }
-        self.note(viewer, Action::Override, purpose, |entry| entry.about("message", found.id)).await
+        let (person, request) = (viewer.session.staff, Some(viewer.request.0));
+        let settled = self.settler.settle_by_person(tenant, found.id, decision, person, request).await;
+        if settled.map_err(failed)? { Ok(()) } else { Err(InboxError::Changed) }
     }
 
     async fn note(

@@ -39,6 +39,7 @@ fn dropped(reason: Option<&str>) -> &'static str {
         Some("guard") => "It never left: it holds words that must not be texted.",
         Some("no-longer-true") => "It never left: what it says does not hold any more.",
         Some("expired") => "It never left: it would have come too late.",
+        Some("unreadable") => "It never left: the program could not put it together.",
         _ => "It never left.",
     }
 }
@@ -142,6 +143,7 @@ pub(super) fn task(reason: &str) -> &'static str {
         TaskReason::EhrUnknown => "Check in the EHR whether a change was made",
         TaskReason::Undelivered => "A text was not delivered: call",
         TaskReason::DeliveryUnknown => "Nobody knows whether a text left: decide",
+        TaskReason::CarrierTrouble => "The carrier turns texts away: tell who runs the account",
         TaskReason::NotFiled => "A text does not stand in the chart",
     }
 }

@@ -1,0 +1,144 @@
+//! The table, and what each of its columns means at the moment of the decision.
+
+use super::*;
+use crate::kernel::{Id, clock::from_millis};
+
+const NOW: i64 = 1_800_000_000_000;
+
+fn allowed() -> Facts {
+    Facts {
+        now: from_millis(NOW),
+        not_before: None,
+        expires_at: None,
+        unread: 0,
+        unsettled: false,
+        older_waits: false,
+        question_taken: false,
+        still_true: true,
+        standing: Standing {
+            suppressed: false,
+            stopped_at: None,
+            confirmed: false,
+            grant: Some(Id::from_bytes([1; 16])),
+            denial: None,
+            archiving_notice: true,
+        },
+        carrier_answers_keywords: false,
+        quiet_until: None,
+        quiet_overridden: false,
+        capped_until: None,
+        verified: true,
+        unverified_allowed: false,
+        guard_blocks: false,
+    }
+}
+
+fn stopped(seconds_ago: i64) -> Facts {
+    let mut facts = allowed();
+    facts.standing.suppressed = true;
+    facts.standing.stopped_at = Some(from_millis(NOW - seconds_ago * 1000));
+    facts
+}
+
+#[test]
+fn the_table() {
+    let table: Vec<String> =
+        Class::ALL.into_iter().map(|class| format!("{}: {:?}", class.code(), class.rule())).collect();
+    insta::assert_snapshot!(table.join("\n"));
+}
+
+#[test]
+fn after_stop_only_the_confirmation_and_help_leave() {
+    for class in Class::ALL {
+        let leaves = decide(class, &stopped(10)) == Decision::Clear;
+        assert_eq!(leaves, matches!(class, Class::StopConfirmation | Class::Help), "{class:?}");
+    }
+}
+
+#[test]
+fn the_confirmation_of_stop_goes_out_once_within_five_minutes_and_only_if_the_carrier_is_silent() {
+    assert_eq!(decide(Class::StopConfirmation, &stopped(299)), Decision::Clear);
+    let refused = Decision::Drop(DropReason::Stopped);
+    assert_eq!(decide(Class::StopConfirmation, &stopped(301)), refused);
+    let mut facts = stopped(1);
+    facts.standing.confirmed = true;
+    assert_eq!(decide(Class::StopConfirmation, &facts), refused);
+    let mut facts = stopped(1);
+    facts.carrier_answers_keywords = true;
+    assert_eq!(decide(Class::StopConfirmation, &facts), refused);
+}
+
+#[test]
+fn no_consent_no_text() {
+    let mut facts = allowed();
+    facts.standing.grant = None;
+    assert_eq!(decide(Class::Automated, &facts), Decision::Drop(DropReason::NoConsent));
+    assert_eq!(decide(Class::StaffReply, &facts), Decision::Drop(DropReason::NoConsent));
+    let mut facts = allowed();
+    facts.standing.denial = Some(Id::from_bytes([2; 16]));
+    assert_eq!(decide(Class::Automated, &facts), Decision::Drop(DropReason::NoConsent));
+}
+
+#[test]
+fn an_unread_text_holds_everything_but_the_answer_to_an_emergency() {
+    let mut facts = allowed();
+    facts.unread = 1;
+    for class in Class::ALL {
+        let mut facts = facts.clone();
+        facts.standing.stopped_at = (class == Class::StopConfirmation).then_some(facts.now);
+        let held = matches!(decide(class, &facts), Decision::Hold { why: HoldReason::Unread, .. });
+        assert_eq!(held, class != Class::Emergency, "{class:?}");
+    }
+}
+
+#[test]
+fn what_an_unread_text_may_change_is_not_judged_before_it_is_read() {
+    let mut unverified = allowed();
+    unverified.verified = false;
+    let mut unwanted = allowed();
+    unwanted.standing.grant = None;
+    for (mut facts, why) in
+        [(stopped(10), DropReason::Stopped), (unwanted, DropReason::NoConsent), (unverified, DropReason::Unverified)]
+    {
+        assert_eq!(decide(Class::Automated, &facts), Decision::Drop(why));
+        facts.unread = 1;
+        assert_eq!(
+            decide(Class::Automated, &facts),
+            Decision::Hold { why: HoldReason::Unread, until: None },
+            "{why:?}"
+        );
+        facts.expires_at = Some(facts.now);
+        assert_eq!(decide(Class::Automated, &facts), Decision::Drop(DropReason::Expired), "it does not wait for ever");
+    }
+    let mut facts = stopped(10);
+    facts.unread = 1;
+    assert_eq!(decide(Class::Emergency, &facts), Decision::Drop(DropReason::Stopped), "a person calls, at once");
+    let mut facts = allowed();
+    (facts.unread, facts.still_true) = (1, false);
+    assert_eq!(decide(Class::Automated, &facts), Decision::Drop(DropReason::NoLongerTrue));
+}
+
+#[test]
+fn quiet_hours_hold_reminders_and_ask_for_replies() {
+    let mut facts = allowed();
+    facts.quiet_until = Some(from_millis(NOW + 3_600_000));
+    let held = Decision::Hold { why: HoldReason::QuietHours, until: facts.quiet_until };
+    assert_eq!(decide(Class::Automated, &facts), held);
+    assert_eq!(decide(Class::StaffReply, &facts), held);
+    assert_eq!(decide(Class::Answer, &facts), Decision::Clear);
+    facts.quiet_overridden = true;
+    assert_eq!(decide(Class::StaffReply, &facts), Decision::Clear);
+    assert_eq!(decide(Class::Automated, &facts), held);
+    facts.expires_at = Some(from_millis(NOW + 1_800_000));
+    assert_eq!(decide(Class::Automated, &facts), Decision::Drop(DropReason::Expired), "never a day late");
+}
+
+#[test]
+fn what_does_not_hold_any_more_or_is_late_is_dropped() {
+    let mut facts = allowed();
+    facts.still_true = false;
+    assert_eq!(decide(Class::Automated, &facts), Decision::Drop(DropReason::NoLongerTrue));
+    let mut facts = allowed();
+    facts.expires_at = Some(facts.now);
+    assert_eq!(decide(Class::StaffReply, &facts), Decision::Drop(DropReason::Expired));
+}
