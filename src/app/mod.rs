@@ -132,8 +132,9 @@ impl App {
         };
         let mut sections = web.sections(settings, &tenants)?;
         sections.extend(rooms.sections(&db, &refusals, &running));
-        let router = http::router(sections, &instruments);
-        let health = http::router(vec![health(&db, &running)], &instruments);
+        let limits = http::Limits::of_body(settings.server.request_body_limit);
+        let router = http::router(sections, limits, &instruments);
+        let health = http::router(vec![health(&db, &running)], limits, &instruments);
         Ok(Self {
             db,
             vault,

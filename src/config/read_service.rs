@@ -83,7 +83,7 @@ pub(super) fn log(section: &Section<'_, '_>) -> Option<LogSettings> {
 }
 
 pub(super) fn audit(section: &Section<'_, '_>) -> Option<AuditSettings> {
-    let head_folder = section.path("head_folder", "name a file outside the database: \"audit-head.json\"");
+    let head_folder = section.path("head_folder", "name a folder outside the database: \"audit/heads\"");
     Some(AuditSettings { head_folder: head_folder? })
 }
 

@@ -75,7 +75,7 @@ pub enum LogFormat {
 /// `[audit]`
 #[derive(Debug, Clone)]
 pub struct AuditSettings {
-    /// A file outside the database that the head of each tenant's audit chain is written to, so that cutting off
+    /// A folder outside the database that the head of each tenant's audit chain is written to, so that cutting off
     /// the newest rows is noticed. Best kept on another machine's volume.
     pub head_folder: PathBuf,
 }

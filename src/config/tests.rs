@@ -254,7 +254,7 @@ fn a_mistake_is_named_with_its_key_and_its_fix(
 fn all_mistakes_are_reported_at_once() {
     insta::assert_snapshot!(Fixed::new().parse("[[registrations]]\n[[tenants]]\nzones = 1").unwrap_err(), @r#"
     the configuration has 25 mistakes:
-      audit.head_folder: this is missing; name a file outside the database: "audit-head.json"
+      audit.head_folder: this is missing; name a folder outside the database: "audit/heads"
       database.url: this is missing; write "sqlite:chartwire.db", or "postgres://host/database", or refer to it as a secret
       registrations[0].authentication: this is missing; write "private_key_jwt", unless the EHR cannot
       registrations[0].client_id: this is missing; write the client id that the EHR gave

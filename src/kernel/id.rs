@@ -71,12 +71,12 @@ impl<K> Hash for Id<K> {
 }
 impl<K> fmt::Display for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.uuid.hyphenated().fmt(f)
+        fmt::Display::fmt(&self.uuid.hyphenated(), f)
     }
 }
 impl<K> fmt::Debug for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.uuid.hyphenated().fmt(f)
+        fmt::Display::fmt(self, f)
     }
 }
 impl<K> FromStr for Id<K> {

@@ -4,7 +4,7 @@ use super::source::*;
 use crate::{
     access::*,
     db::{Command, Db, DbError, Topic, Tx},
-    http::{Section, inbox, router},
+    http::{Limits, Section, inbox, router},
     kernel::{Id, Instruments, Language, ManualClock, Patient, Phi, SeededEntropy, Tenant},
     vault::{Kek, LocalKeks, Vault, memory_store::MemoryStore},
 };
@@ -255,7 +255,7 @@ impl Served {
             roles: Roles::from([Role::Nurse]),
         };
         let member = StaffDirectory::new(db.clone(), vault, instruments.clone()).refresh(rosa).await.unwrap();
-        let app = router(vec![Section::pages(inbox::routes(parts.clone()))], &instruments);
+        let app = router(vec![Section::pages(inbox::routes(parts.clone()))], Limits::of_body(1 << 16), &instruments);
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let mut served =
