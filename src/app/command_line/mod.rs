@@ -3,7 +3,8 @@
 //! `main.rs` reads the arguments and calls [`run`]. One file per command; each writes to the streams that it is given
 //! and says how it ended. Always: results go to standard output and remarks to standard error; what changes something
 //! is in the audit log with the operator's name; nothing prints protected information or a secret, except
-//! `keys generate` the key that it made, and `classify` and `guard` what they were given an answer to.
+//! `keys generate` the key that it made, and `classify` and `guard` what they were given an answer to; only `serve`,
+//! `migrate` and the demo bring a database up to date, every other command refuses one that is not.
 
 mod audit;
 mod check;
@@ -86,7 +87,7 @@ impl ConfigFile {
 
     async fn foundation(&self, instruments: &Instruments) -> Result<(Settings, Foundation), CommandError> {
         let settings = self.settings()?;
-        let foundation = Foundation::open(&settings, instruments).await?;
+        let foundation = Foundation::as_it_stands(&settings, instruments).await?;
         Ok((settings, foundation))
     }
 }
