@@ -16,6 +16,7 @@ mod journal;
 mod launch;
 mod matrix;
 mod role;
+mod run_out;
 mod session;
 mod session_store;
 mod staff;
@@ -28,6 +29,7 @@ pub use matrix::{
     Area, Permission, Scope, Team, may_read, may_read_by_reason, may_reply, may_serve, may_use, narrowest, readers,
 };
 pub use role::{Role, Roles};
+pub use run_out::{END_RUN_OUT_SESSIONS, LOOK_EVERY};
 pub use session::{
     ABSOLUTE_END, ActiveSession, Activity, IdleTimeout, IdleTimeouts, NewSession, Sessions, StartedSession, TOUCH_EVERY,
 };

@@ -30,6 +30,7 @@ pub use serving::{ProcessRole, Service};
 
 use self::ehr_side::{EhrPolls, EhrSide};
 use crate::{
+    access::Sessions,
     audit::{CoalescedRefusals, HeadExport, Sealer},
     config::Settings,
     db::Db,
@@ -88,6 +89,7 @@ pub struct App {
     worker: Worker,
     puller: Puller,
     polls: EhrPolls,
+    sessions: Sessions,
     sealer: Sealer,
     /// Ends the streams of live changes.
     streams: CancellationToken,
@@ -117,7 +119,9 @@ impl App {
 
         let rooms = Rooms::build(settings, &running, &db, &vault, &tenants, Arc::clone(&practices))?;
         let resealer = Resealer::new(db.clone(), vault.clone(), instruments.clone());
-        let worker = handlers::bind(Worker::new(db.clone(), instruments.clone(), running.workers), &rooms, &resealer);
+        let sessions = web::sessions(settings, &tenants, (&db, &vault), &instruments);
+        let worker = Worker::new(db.clone(), instruments.clone(), running.workers);
+        let worker = handlers::bind(worker, &rooms, &resealer, &sessions);
         let streams = CancellationToken::new();
         let web = web::Web {
             db: db.clone(),
@@ -129,6 +133,7 @@ impl App {
             people: Arc::clone(&rooms.people),
             refusals: Arc::clone(&refusals),
             streams: streams.clone(),
+            sessions: sessions.clone(),
         };
         let mut sections = web.sections(settings, &tenants)?;
         sections.extend(rooms.sections(&db, &refusals, &running));
@@ -143,6 +148,7 @@ impl App {
             worker,
             puller: rooms.puller,
             polls: EhrPolls::of(&rooms.ehr_side),
+            sessions,
             sealer,
             streams,
             refusals,
@@ -197,6 +203,7 @@ impl App {
     /// [`AppError`] when the database is away.
     pub async fn schedule(&self) -> Result<(), AppError> {
         self.puller.schedule().await?;
+        self.sessions.schedule(self.tenants.values().copied()).await?;
         Ok(self.polls.schedule().await?)
     }
 
