@@ -76,11 +76,7 @@ impl Web {
         Ok(vec![Section::pages(inbox), Section::pages(launches), Section::api(smart::jwks_routes(keys))])
     }
 
-    fn launches(
-        &self,
-        settings: &Settings,
-        ids: &HashMap<String, Id<Tenant>>,
-    ) -> Result<smart::Parts, AppError> {
+    fn launches(&self, settings: &Settings, ids: &HashMap<String, Id<Tenant>>) -> Result<smart::Parts, AppError> {
         Ok(smart::Parts {
             sites: Arc::new(launches::sites(settings, ids)?),
             smart: self.smart.clone(),

@@ -61,9 +61,9 @@ mod tests {
     use super::*;
 
     fn all_applied() -> BTreeMap<i64, Applied> {
-        let known = SQLITE_MIGRATIONS.iter().map(|migration| {
-            (migration.version, Applied { checksum: migration.checksum.to_vec(), finished: true })
-        });
+        let known = SQLITE_MIGRATIONS
+            .iter()
+            .map(|migration| (migration.version, Applied { checksum: migration.checksum.to_vec(), finished: true }));
         known.collect()
     }
 
@@ -71,10 +71,7 @@ mod tests {
     fn a_schema_is_the_programs_own_older_newer_or_another() {
         assert_eq!(compare(&SQLITE_MIGRATIONS, &all_applied()), Ok(()));
         let first = SQLITE_MIGRATIONS.iter().next().unwrap().version;
-        assert_eq!(
-            compare(&SQLITE_MIGRATIONS, &BTreeMap::new()),
-            Err(DbError::OlderThanProgram { version: first })
-        );
+        assert_eq!(compare(&SQLITE_MIGRATIONS, &BTreeMap::new()), Err(DbError::OlderThanProgram { version: first }));
         let mut half = all_applied();
         let last = *half.keys().last().unwrap();
         half.get_mut(&last).unwrap().finished = false;

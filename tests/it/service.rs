@@ -229,7 +229,7 @@ impl Command for Agree {
             wording: "desk:1".to_owned(),
             recorded_by: "system".to_owned(),
             proof: None,
-            ehr_reference: None,
+            origin: None,
             effective_at: self.4,
             recorded_at: self.4,
         };

@@ -18,7 +18,7 @@ use super::source::{
 use crate::{
     access::{Scope, StaffDirectory, Team, may_read, may_serve},
     audit::{self, Action, Actor, AuditEntry, AuditSigner},
-    consent::{self, Decision},
+    consent::{self, Category, Decided},
     db::{Command, Db, DbError, Topic, Tx},
     kernel::{Id, Instruments, Patient, Phi, Tenant},
     messaging::{
@@ -166,10 +166,11 @@ impl LiveInbox {
         patient: Id<Patient>,
         terms: &ReplyTerms,
     ) -> Result<ConsentLine, InboxError> {
-        let summary = consent::summary(&self.db, tenant, patient).await.map_err(failed)?;
-        let granted = summary.iter().filter(|(_, decision, ..)| *decision == Decision::Granted);
+        let entries = consent::entries(&self.db, tenant, patient).await.map_err(failed)?;
+        let number = terms.number.as_ref().map_or(&[][..], |number| &number.token);
+        let granted = Category::ALL.iter().filter(|category| Decided::of(&entries, number, **category).is_granted());
         Ok(ConsentLine {
-            granted: granted.map(|(category, ..)| words::consented(*category).to_owned()).collect(),
+            granted: granted.map(|category| words::consented(*category).to_owned()).collect(),
             stopped_since: terms.stopped_since,
         })
     }
@@ -189,7 +190,7 @@ impl LiveInbox {
     async fn tasks(&self, viewer: &Viewer, patient: Id<Patient>) -> Result<Vec<TaskView>, InboxError> {
         let tenant = viewer.session.tenant;
         let mut tasks = Vec::new();
-        for id in self.ids_of(tenant, patient).await? {
+        for id in self.directory.ids_of(tenant, patient).await.map_err(failed)? {
             tasks.extend(open_tasks(&self.db, tenant, id).await.map_err(failed)?);
         }
         let mut shown: Vec<TaskView> = tasks
