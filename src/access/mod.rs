@@ -2,7 +2,8 @@
 //!
 //! Owns the tables `staff_user`, `session`, `launch_state` and `draft`. `smart` ends a launch here
 //! ([`StaffDirectory::refresh`], [`Sessions::start`]), `http` asks here before every page ([`Sessions::authenticate`]),
-//! and whoever shows or routes a text asks the matrix ([`may_read`], [`may_reply`], [`may_serve`]).
+//! and whoever shows or routes a text asks the matrix ([`may_read`], [`may_reply`], [`may_serve`],
+//! [`consent_right`]).
 //!
 //! What always holds:
 //! - What the matrix does not grant is denied; no role, no data (law 7).
@@ -10,6 +11,7 @@
 //! - A role that was lost in the EHR is lost in every session at its next request.
 //! - Whatever starts, ends or refuses a session stands in the audit log, written in the same transaction.
 
+mod consenting;
 mod draft;
 mod error;
 mod journal;
@@ -22,6 +24,7 @@ mod session_store;
 mod staff;
 mod token;
 
+pub use consenting::{ConsentRight, consent_right};
 pub use draft::{Draft, Drafts};
 pub use error::{AccessError, SessionRefusal};
 pub use launch::{LaunchStates, PendingLaunch};

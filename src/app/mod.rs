@@ -117,7 +117,8 @@ impl App {
         let sealer = Sealer::new(db.clone(), vault.clone(), instruments.clone(), export);
         let refusals = Arc::new(CoalescedRefusals::new(instruments.clone()));
 
-        let rooms = Rooms::build(settings, &running, &db, &vault, &tenants, Arc::clone(&practices))?;
+        let catalogue = Arc::new(Catalogue::house()?);
+        let rooms = Rooms::build(settings, &running, (&db, &vault), &tenants, Arc::clone(&practices), &catalogue)?;
         let resealer = Resealer::new(db.clone(), vault.clone(), instruments.clone());
         let sessions = web::sessions(settings, &tenants, (&db, &vault), &instruments);
         let worker = Worker::new(db.clone(), instruments.clone(), running.workers);
@@ -134,6 +135,7 @@ impl App {
             refusals: Arc::clone(&refusals),
             streams: streams.clone(),
             sessions: sessions.clone(),
+            catalogue,
         };
         let mut sections = web.sections(settings, &tenants)?;
         sections.extend(rooms.sections(&db, &refusals, &running));
@@ -286,10 +288,10 @@ impl Rooms {
     fn build(
         settings: &Settings,
         running: &Running,
-        db: &Db,
-        vault: &Vault,
+        (db, vault): (&Db, &Vault),
         tenants: &HashMap<String, Id<Tenant>>,
         practices: Arc<Practices>,
+        catalogue: &Arc<Catalogue>,
     ) -> Result<Self, AppError> {
         let instruments = &running.instruments;
         let (carriers, webhooks) = carriers::carriers(settings, tenants, &instruments.clock)?;
@@ -300,7 +302,7 @@ impl Rooms {
         let sender = Sender::new(
             settler.clone(),
             Arc::clone(&practices),
-            Arc::new(Catalogue::house()?),
+            Arc::clone(catalogue),
             Arc::new(workflow::AppointmentRelevance),
             directory.clone(),
         );

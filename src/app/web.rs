@@ -16,6 +16,7 @@ use crate::{
     patient::Directory,
     practice::Practices,
     smart::SmartClient,
+    template::Catalogue,
     vault::Vault,
 };
 use std::{collections::HashMap, sync::Arc};
@@ -34,6 +35,7 @@ pub(super) struct Web {
     /// Ends the streams of live changes.
     pub(super) streams: CancellationToken,
     pub(super) sessions: Sessions,
+    pub(super) catalogue: Arc<Catalogue>,
 }
 
 /// Who is signed in, with each practice's idle time.
@@ -68,6 +70,7 @@ impl Web {
                 Arc::clone(&self.practices),
                 launches::clinics(settings, ids)?,
                 self.settler.clone(),
+                Arc::clone(&self.catalogue),
             )),
             instruments: self.instruments.clone(),
             stop: self.streams.clone(),

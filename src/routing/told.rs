@@ -5,7 +5,7 @@
 //! leaves next follows it.
 
 use crate::{
-    audit::{self, AuditEntry, AuditSigner, Detail},
+    audit::{self, AuditEntry, AuditSigner},
     consent::{self, Category, Decision, NewEntry, Source},
     db::{DbError, Topic, Tx},
     kernel::{Id, Patient, Tenant},
@@ -74,8 +74,13 @@ impl ToldConsent {
                 audit = audit.about("attempt-in-flight", attempt);
             }
         }
-        let detail =
-            Detail::new().code("decision", self.decision.code()).code("number", number).count("entries", recorded);
+        let detail = self
+            .audit
+            .detail
+            .clone()
+            .code("decision", self.decision.code())
+            .code("number", number)
+            .count("entries", recorded);
         audit::record(tx, &audit.with_detail(detail), &self.signer).await?;
         tx.publish(Topic::Thread, format!("{}/{}", self.tenant, self.patient));
         Ok(came_to)

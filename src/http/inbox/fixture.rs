@@ -3,9 +3,11 @@
 use super::source::*;
 use crate::{
     access::*,
+    consent::Category,
     db::{Command, Db, DbError, Topic, Tx},
     http::{Limits, Section, inbox, router},
     kernel::{Id, Instruments, Language, ManualClock, Patient, Phi, SeededEntropy, Tenant},
+    routing::InForce,
     vault::{Kek, LocalKeks, Vault, memory_store::MemoryStore},
 };
 use futures_util::future::{FutureExt as _, ready};
@@ -127,9 +129,63 @@ pub(super) fn stopped() -> ThreadView {
     view
 }
 
+/// Two numbers: one that is texted and where something was agreed to, and one that said STOP.
+fn consent_of(patient: &PatientHeader) -> ConsentView {
+    let record = |minutes_ago, how: &str, by: &str, wording: &str, proof: &str| {
+        let (how, wording) = (how.to_owned(), wording.to_owned());
+        Some(ConsentRecord { at: at(minutes_ago), how, by: phi(by), wording, proof: phi(proof) })
+    };
+    let line = |category, state, record| CategoryConsent { category, state, record };
+    let desk = || record(50, "At the desk, in person", "Rosa Diaz, RN", "Consent form, version 2, English", "");
+    let words = |word: &str, language, text: &str| ConsentWording { word: word.to_owned(), language, text: phi(text) };
+    ConsentView {
+        clinic: "Lakeside Clinic".to_owned(),
+        patient: patient.clone(),
+        numbers: vec![
+            NumberConsent {
+                key: "bnVtYmVyLTE".to_owned(),
+                written: phi("212-555-0123"),
+                kind: "mobile",
+                is_texted: true,
+                shared_with: 1,
+                stopped: None,
+                categories: vec![
+                    line(Category::Appointment, ConsentState::Agreed, desk()),
+                    line(Category::Refill, ConsentState::Agreed, desk()),
+                    line(
+                        Category::Clinical,
+                        ConsentState::Denied,
+                        record(10, "Told staff, by phone", "Bo <b>Lind</b>", "", ""),
+                    ),
+                    line(Category::Billing, ConsentState::NotAsked, None),
+                ],
+            },
+            NumberConsent {
+                key: "bnVtYmVyLTI".to_owned(),
+                written: phi("212-555-0188"),
+                kind: "phone",
+                is_texted: false,
+                shared_with: 0,
+                stopped: Some(NumberStopped { since: at(70), by: StoppedBy::Phone }),
+                categories: vec![line(
+                    Category::Appointment,
+                    ConsentState::Agreed,
+                    record(300_000, "Imported list, signed paper form", "Kim Roe", "front-desk-2019", "binder 3"),
+                )],
+            },
+        ],
+        wordings: vec![
+            words("consent_form:2:es", Language::Spanish, "\nAcepto.\n\nPuedo dejar de recibirlos."),
+            words("consent_form:2:en", Language::English, "\nI agree.\n\nI can stop at any time."),
+        ],
+        right: ConsentRight::Grant,
+    }
+}
+
 /// Shows one view; its guard knows the word `metformin`.
 pub(super) struct Fake {
     pub(super) view: Mutex<ThreadView>,
+    pub(super) consent: Mutex<ConsentView>,
     pub(super) asked: Mutex<Vec<String>>,
     origin: String,
 }
@@ -204,6 +260,33 @@ impl InboxSource for Fake {
         ready(Ok(())).boxed()
     }
 
+    fn consent<'a>(&'a self, viewer: &'a Viewer, patient: Id<Patient>) -> Answer<'a, ConsentView> {
+        let mut view = self.consent.lock().unwrap().clone();
+        let right = consent_right(&viewer.session.roles);
+        ready(match right {
+            Some(right) if patient == ANA => {
+                view.right = right.min(view.right);
+                Ok(view)
+            }
+            Some(_) => Err(InboxError::NotFound),
+            None => Err(InboxError::NotAllowed),
+        })
+        .boxed()
+    }
+
+    fn record_consent<'a>(&'a self, _: &'a Viewer, _: Id<Patient>, told: &'a ToldByPatient) -> Answer<'a, InForce> {
+        let word = match &told.word {
+            PatientsWord::Agrees { wording, proof } => format!("agrees to {wording} proof={:?}", proof.as_str()),
+            PatientsWord::WantsNone => "wants none".to_owned(),
+        };
+        let categories: Vec<&str> = told.categories.iter().map(|category| category.code()).collect();
+        self.note(format!("{} {word}: {} {}", told.number, categories.join(","), told.method.code()));
+        let view = self.consent.lock().unwrap();
+        let stopped = view.numbers.iter().any(|number| number.key == told.number && number.stopped.is_some());
+        let agrees = matches!(told.word, PatientsWord::Agrees { .. });
+        ready(Ok(if stopped && agrees { InForce::StaysStopped } else { InForce::Holds })).boxed()
+    }
+
     fn close_task<'a>(&'a self, _: &'a Viewer, _: Id<Patient>, task: Id<ThreadTask>) -> Answer<'a, ()> {
         let mut view = self.view.lock().unwrap();
         let before = view.tasks.len();
@@ -227,6 +310,7 @@ pub(super) struct Served {
 
 impl Served {
     pub(super) async fn showing(view: ThreadView) -> Self {
+        let patient = view.patient.clone();
         let folder = tempfile::tempdir().unwrap();
         let db = Db::open(&format!("sqlite:{}", folder.path().join("a.db").display())).await.unwrap();
         let clock = Arc::new(ManualClock::at(NOW.parse().unwrap()));
@@ -238,7 +322,12 @@ impl Served {
         let idle: IdleTimeouts = Arc::new(|_| IdleTimeout::default());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let fake = Arc::new(Fake { view: Mutex::new(view), asked: Mutex::default(), origin: address.clone() });
+        let fake = Arc::new(Fake {
+            view: Mutex::new(view),
+            consent: Mutex::new(consent_of(&patient)),
+            asked: Mutex::default(),
+            origin: address.clone(),
+        });
         let parts = inbox::Parts {
             sessions: Sessions::new(db.clone(), vault.clone(), instruments.clone(), idle),
             drafts: Drafts::new(db.clone(), vault.clone(), instruments.clone()),

@@ -2,7 +2,7 @@
 
 use crate::{
     access::AccessError, consent::ConsentError, db::DbError, http::inbox::source::InboxError,
-    messaging::MessagingError, patient::PatientError, vault::VaultError,
+    messaging::MessagingError, patient::PatientError, template::TemplateError, vault::VaultError,
 };
 
 /// An error of a room below.
@@ -46,6 +46,12 @@ impl Fails for ConsentError {
             Self::Vault(error) => error.may_pass(),
             Self::Stored => false,
         }
+    }
+}
+
+impl Fails for TemplateError {
+    fn may_pass(&self) -> bool {
+        false
     }
 }
 
