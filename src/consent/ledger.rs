@@ -71,6 +71,15 @@ pub async fn record(tx: &mut Tx, entry: &NewEntry) -> Result<bool, DbError> {
     Ok(written == 1)
 }
 
+/// Whether anything of this origin stands in the ledger.
+///
+/// # Errors
+/// [`DbError`] as the database refuses or is away.
+pub async fn is_recorded(db: &Db, tenant: Id<Tenant>, origin: &str) -> Result<bool, DbError> {
+    let query = sql("SELECT 1 AS recorded FROM consent_entry WHERE tenant = $1 AND origin = $2 LIMIT 1");
+    Ok(db.optional(query.bind(tenant).bind(origin)).await?.is_some())
+}
+
 /// An entry as it stands in the ledger, without what proves it.
 #[derive(Debug, Clone)]
 pub struct Entry {

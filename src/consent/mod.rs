@@ -12,7 +12,7 @@ mod standing;
 mod suppression;
 
 pub use codes::{Category, Decision, Method, Source};
-pub use ledger::{ConsentEntry, Entry, NewEntry, entries, record};
+pub use ledger::{ConsentEntry, Entry, NewEntry, entries, is_recorded, record};
 pub use proof::{Proof, proof};
 pub use standing::{Decided, Standing, standing};
 pub use suppression::{Suppression, mark_confirmed, release, release_of_staff, suppress, suppression};

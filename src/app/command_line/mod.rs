@@ -8,6 +8,7 @@
 
 mod audit;
 mod check;
+mod consents;
 mod error;
 mod jobs;
 mod keys;
@@ -63,6 +64,9 @@ enum Command {
     /// Prove that the audit log is whole, or write it out
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Take in what patients agreed to elsewhere
+    #[command(subcommand)]
+    Consents(consents::Command),
     /// See and release jobs that were given up
     #[command(subcommand)]
     Jobs(jobs::Command),
@@ -155,6 +159,7 @@ async fn dispatch(
         Command::Migrate(config) => migrate(&config, streams.out).await,
         Command::Keys(command) => keys::run(command, streams, instruments).await,
         Command::Audit(command) => audit::run(command, streams, instruments).await,
+        Command::Consents(command) => consents::run(command, streams, instruments).await,
         Command::Jobs(command) => jobs::run(command, streams.out, instruments).await,
         Command::Classify => lines::classify(streams),
         Command::Guard => lines::guard(streams),
