@@ -158,5 +158,6 @@ mod tests {
         assert_eq!(id.to_string().parse::<Id<Thing>>().unwrap(), id);
         assert_eq!(Id::<Thing>::from_slice(id.as_bytes()), Some(id));
         assert_eq!(Id::<Thing>::from_slice(&[1, 2]), None);
+        assert_eq!(format!("{:?}", Some(id)), format!("Some({id})"), "in logs an id looks as everywhere");
     }
 }

@@ -176,6 +176,19 @@ impl Service {
 
     /// A patient whom the practice knows, who agreed to texts about visits and refills.
     pub(crate) async fn patient(&self, fhir_id: &str, given: &str, phone: &str) -> Id<Patient> {
+        let patient = self.acquaintance(fhir_id, given, phone).await;
+        for category in [Category::Appointment, Category::Refill, Category::Clinical] {
+            self.app
+                .db()
+                .execute(Agree(self.tenant, self.instruments.new_id(), patient, category, self.now()))
+                .await
+                .unwrap();
+        }
+        patient
+    }
+
+    /// A patient whom the practice knows, whom nobody has asked about texts.
+    pub(crate) async fn acquaintance(&self, fhir_id: &str, given: &str, phone: &str) -> Id<Patient> {
         let directory = self.directory();
         let told = EhrPatient {
             fhir_id: fhir_id.to_owned(),
@@ -189,15 +202,7 @@ impl Service {
             replaced_by: None,
             replaces: vec![],
         };
-        let patient = directory.refresh(self.tenant, &told).await.unwrap();
-        for category in [Category::Appointment, Category::Refill, Category::Clinical] {
-            self.app
-                .db()
-                .execute(Agree(self.tenant, self.instruments.new_id(), patient, category, self.now()))
-                .await
-                .unwrap();
-        }
-        patient
+        directory.refresh(self.tenant, &told).await.unwrap()
     }
 
     pub(crate) fn directory(&self) -> Directory {
@@ -387,6 +392,7 @@ backend_registration = "backend"
 organization = "Organization/{organization}"
 roles = [
     {{ system = "http://terminology.hl7.org/CodeSystem/practitioner-role", code = "nurse", roles = ["nurse"] }},
+    {{ system = "http://terminology.hl7.org/CodeSystem/practitioner-role", code = "pharmacist", roles = ["pharmacy"] }},
     {{ system = "https://riverside-family-medicine.example/fhir/CodeSystem/staff-role", code = "scheduler", roles = ["scheduler"] }},
 ]
 

@@ -130,7 +130,7 @@ async fn ids(
     for tenant in &settings.tenants {
         if !ids.contains_key(&tenant.slug) {
             ids.insert(tenant.slug.clone(), instruments.new_id());
-            report.line(&tenant.slug, "practice", "new: it is taken in when the service starts")?;
+            report.line(&tenant.slug, "database", "new: the practice is taken in when the service starts")?;
         }
     }
     Ok(ids)

@@ -1,7 +1,7 @@
 //! From what stands in the ledger to what the page of consent prints.
 
 use super::{
-    clinic_time::day_and_time,
+    clinic_time::dated,
     source::{CategoryConsent, ConsentState, ConsentView, ConsentWording, NumberConsent, NumberStopped, StoppedBy},
 };
 use crate::{
@@ -111,7 +111,7 @@ fn number_lines<'a>(number: &'a NumberConsent, now: Timestamp, zone: &TimeZone) 
 fn stop_line(stopped: NumberStopped, now: Timestamp, zone: &TimeZone) -> StopLine {
     const START: &str = "No text leaves, whatever is agreed to below, and nobody here can undo it: the patient must text \
                          START from this phone.";
-    let since = day_and_time(stopped.since, now, zone);
+    let since = dated(stopped.since, now, zone);
     let (what, undone, needs_start) = match stopped.by {
         StoppedBy::Phone => (format!("STOP from this phone, {since}."), START, true),
         StoppedBy::Carrier => (format!("Blocked by the carrier, {since}."), START, true),
@@ -138,7 +138,7 @@ fn category_line<'a>(category: &'a CategoryConsent, now: Timestamp, zone: &TimeZ
         state,
         record: category.record.as_ref().map(|record| RecordLine {
             instant: record.at.to_string(),
-            when: day_and_time(record.at, now, zone),
+            when: dated(record.at, now, zone),
             how: &record.how,
             by: record.by.as_str(),
             wording: &record.wording,
