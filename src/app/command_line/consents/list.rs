@@ -100,7 +100,7 @@ pub(super) fn read(source: impl Read, terms: &Terms<'_>) -> Result<Vec<Listed>, 
         }
     };
     let Some(header) = header else { return Err(mistakes) };
-    let mut listed = Vec::new();
+    let (mut listed, mut spelled) = (Vec::new(), Vec::new());
     for record in records {
         let record = match record {
             Ok(record) => record,
@@ -114,9 +114,12 @@ pub(super) fn read(source: impl Read, terms: &Terms<'_>) -> Result<Vec<Listed>, 
             mistakes.push(Mistake::new(line_of(&record), "", "a list may have 10000 lines; split it"));
             break;
         }
-        listed.extend(Fields::of(&record, &header, &mut mistakes).and_then(|mut fields| fields.listed(terms)));
+        if let Some(mut fields) = Fields::of(&record, &header, &mut mistakes) {
+            spelled.extend(fields.spelled());
+            listed.extend(fields.listed(terms));
+        }
     }
-    wordings(&mut listed, &mut mistakes);
+    wordings(&mut listed, &spelled, &mut mistakes);
     contradictions(&listed, &mut mistakes);
     mistakes.sort();
     if mistakes.is_empty() { Ok(listed) } else { Err(mistakes) }
@@ -182,6 +185,11 @@ impl<'a> Fields<'a> {
 
     fn value(&self, column: &'static str) -> &'a str {
         self.values.get(column).copied().unwrap_or_default()
+    }
+
+    fn spelled(&self) -> Option<Spelled> {
+        let (wording, text) = (self.value("wording").to_owned(), self.value("wording_text").to_owned());
+        (!text.is_empty()).then_some(Spelled { line: self.line, wording, text })
     }
 
     /// Notes what is wrong with a column.
@@ -317,23 +325,32 @@ fn is_ours(name: &str) -> bool {
     name.split(':').next().is_some_and(|key| key.parse::<crate::template::TextKey>().is_ok())
 }
 
+/// A wording that a line writes out, whatever else is wrong with the line.
+struct Spelled {
+    line: u64,
+    wording: String,
+    text: String,
+}
+
 /// Gives every line the words of its wording, which stand once in the list at least.
-fn wordings(listed: &mut [Listed], mistakes: &mut Vec<Mistake>) {
-    let mut words: HashMap<String, (u64, String)> = HashMap::new();
-    for line in listed.iter().filter(|line| !line.wording_text.is_empty()) {
-        let first = words.entry(line.wording.clone()).or_insert_with(|| (line.line, line.wording_text.clone()));
-        if first.1 != line.wording_text {
-            let fix =
-                format!("line {} has other words for the same wording; give each version a name of its own", first.0);
-            mistakes.push(Mistake::new(line.line, "wording_text", fix));
+fn wordings(listed: &mut [Listed], spelled: &[Spelled], mistakes: &mut Vec<Mistake>) {
+    let mut words: HashMap<&str, &Spelled> = HashMap::new();
+    for spelled in spelled {
+        let first = *words.entry(&spelled.wording).or_insert(spelled);
+        if first.text != spelled.text {
+            let fix = format!(
+                "line {} has other words for the same wording; give each version a name of its own",
+                first.line
+            );
+            mistakes.push(Mistake::new(spelled.line, "wording_text", fix));
         }
     }
     for line in listed.iter_mut().filter(|line| line.wording_text.is_empty() && !line.wording.is_empty()) {
         if is_ours(&line.wording) {
             continue;
         }
-        match words.get(&line.wording) {
-            Some((_, text)) => line.wording_text.clone_from(text),
+        match words.get(line.wording.as_str()) {
+            Some(spelled) => line.wording_text.clone_from(&spelled.text),
             None => mistakes.push(Mistake::new(
                 line.line,
                 "wording_text",

@@ -23,9 +23,6 @@ use std::cmp::Reverse;
 /// Why consent is opened, in the audit log.
 pub(super) const PURPOSE: &str = "consent";
 
-/// Who is named in `recorded_by` beside staff ids: an imported list, whose proof names the person.
-const IMPORTED: &str = "import";
-
 impl LiveInbox {
     /// The kinds of texts that are granted on the number that is texted, in a line.
     pub(super) async fn consent_line(
@@ -130,15 +127,8 @@ impl LiveInbox {
                 Err(error) => Err(failed(error)),
             };
         }
-        let named = proof.map(|proof| proof.recorded_by.as_str()).filter(|name| !name.is_empty());
-        let word = match (entry.source, named) {
-            (_, Some(name)) => name,
-            (Source::Start | Source::Stop, None) => "from the phone itself",
-            (Source::Fhir, None) => "from the EHR",
-            (Source::Import, None) => IMPORTED,
-            _ => "Chartwire",
-        };
-        Ok(Phi::new(word.to_owned()))
+        // An imported list names the person in the proof; of what came from the phone or the EHR, how it came says it all.
+        Ok(Phi::new(proof.map(|proof| proof.recorded_by.clone()).unwrap_or_default()))
     }
 
     /// The form in use, in the patient's language first.
