@@ -41,16 +41,29 @@ struct ConsentPage<'a> {
     agreed_by: Vec<Choice>,
     told_by: Vec<Choice>,
     typed: &'a Typed,
-    may_grant: bool,
-    may_withdraw: bool,
-    open_grant: bool,
-    open_withdrawal: bool,
+    right: ConsentRight,
+    /// The form that is open.
+    open: Option<Sheet>,
     done: Option<&'static str>,
     problem: Option<&'static str>,
     once: String,
     form_token: &'a str,
     seconds_left: i64,
     idle_seconds: i64,
+}
+
+impl ConsentPage<'_> {
+    fn may_grant(&self) -> bool {
+        self.right >= ConsentRight::Grant
+    }
+
+    fn may_withdraw(&self) -> bool {
+        self.right >= ConsentRight::Withdraw
+    }
+
+    fn opens(&self, sheet: Sheet) -> bool {
+        self.open == Some(sheet)
+    }
 }
 
 /// What a form holds. What is not ticked is not sent.
@@ -254,7 +267,7 @@ fn shown(
     let session = &viewer.session;
     let now = parts.instruments.now();
     let zone = parts.source.zone(session.tenant);
-    let sheet = problem.map(|(sheet, _)| sheet);
+    let asking = problem.is_none() && done.is_none() && was_never_asked(view);
     let choices = |offered: &[(Method, &'static str)]| {
         let choice = |(method, name): &(Method, &'static str)| Choice {
             code: method.code(),
@@ -283,10 +296,8 @@ fn shown(
         agreed_by: choices(&AGREED_BY),
         told_by: choices(&TOLD_BY),
         typed,
-        may_grant: view.right >= ConsentRight::Grant,
-        may_withdraw: view.right >= ConsentRight::Withdraw,
-        open_grant: sheet == Some(Sheet::Agreed) || (sheet.is_none() && done.is_none() && was_never_asked(view)),
-        open_withdrawal: sheet == Some(Sheet::Withdrawn),
+        right: view.right,
+        open: problem.map(|(sheet, _)| sheet).or(asking.then_some(Sheet::Agreed)),
         done: done.map(Done::words),
         problem: problem.map(|(_, words)| words),
         once: parts.instruments.token(16),

@@ -92,12 +92,11 @@ pub(super) fn read(source: impl Read, terms: &Terms<'_>) -> Result<Vec<Listed>, 
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(source);
     let mut records = reader.byte_records();
     let mut mistakes = Vec::new();
-    let header = match records.next() {
-        Some(Ok(record)) => Header::read(&record, &mut mistakes),
-        _ => {
-            mistakes.push(Mistake::new(1, "", format!("the first line names the columns: {}", COLUMNS.join(","))));
-            None
-        }
+    let header = if let Some(Ok(record)) = records.next() {
+        Header::read(&record, &mut mistakes)
+    } else {
+        mistakes.push(Mistake::new(1, "", format!("the first line names the columns: {}", COLUMNS.join(","))));
+        None
     };
     let Some(header) = header else { return Err(mistakes) };
     let (mut listed, mut spelled) = (Vec::new(), Vec::new());
@@ -145,7 +144,8 @@ impl Header {
                 Some(column) if places.insert(column, place).is_none() => {}
                 Some(column) => mistakes.push(Mistake::new(1, column, "this column is named twice")),
                 None => {
-                    mistakes.push(Mistake::new(1, "", format!("column {} has a name that is not known", place + 1)))
+                    let fix = format!("column {} has a name that is not known", place + 1);
+                    mistakes.push(Mistake::new(1, "", fix));
                 }
             }
         }

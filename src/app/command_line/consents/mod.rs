@@ -23,21 +23,32 @@ use std::{cmp::Reverse, fs::File, io::BufReader, path::PathBuf, sync::Arc};
 /// Who recorded an entry whose proof names the person.
 const RECORDED_BY: &str = "import";
 
+/// What the list has to be.
+const LIST: &str = "\
+Take a list of consents and denials into the ledger
+
+The list is CSV in UTF-8. Its first line names the columns, in any order:
+
+  patient       the FHIR id
+  phone         one of the patient's numbers on file
+  categories    some of appointment;refill;clinical;billing, or all for a denial
+  decision      granted or denied
+  wording       the name of the wording with its version; may be empty for a denial
+  wording_text  its words, once in the list; empty for the program's own forms (consent_form:1:en)
+  obtained_at   a date or an instant
+  method        in-person, phone, paper-form, online-form, portal, email, letter or text
+  proof         where it is kept; may be empty for a denial
+  recorded_by   a name
+
+A wording that is imported has to say that staff read replies and keep them.
+
+All of it is checked first and every mistake reported by its line; then all of it is recorded, or nothing.
+Lines that were recorded before are left alone. A number that said STOP stays stopped.";
+
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     /// Take a list of consents and denials into the ledger
-    ///
-    /// The list is CSV in UTF-8; its first line names the columns, in any order:
-    /// patient (FHIR id), phone (one of the patient's on file),
-    /// categories (some of appointment;refill;clinical;billing, or all for a denial), decision (granted or denied),
-    /// wording (its name and version), wording_text (the words, once a wording; empty for the program's own forms),
-    /// obtained_at (a date or an instant),
-    /// method (in-person, phone, paper-form, online-form, portal, email, letter or text), proof (where it is kept),
-    /// recorded_by (a name). A wording that patients agreed to says that staff read replies and keep them.
-    ///
-    /// All of it is checked first and every mistake reported by its line; then all of it is recorded, or nothing.
-    /// Lines that were recorded before are left alone. A number that said STOP stays stopped.
-    #[command(verbatim_doc_comment)]
+    #[command(long_about = LIST)]
     Import {
         #[command(flatten)]
         config: ConfigFile,
