@@ -1,6 +1,5 @@
 //! From settings to EHRs: where each is, and who we are there.
 
-use super::AppError;
 use crate::{
     config::{self, EhrSettings, Registration},
     fhir::{AddressFault, ServerBase},
@@ -16,22 +15,18 @@ pub(super) fn server(settings: &EhrSettings) -> Result<EhrServer, AddressFault> 
 }
 
 /// The service's own client there (SMART Backend Services).
-pub(super) fn backend_client(settings: &EhrSettings) -> Result<ClientRegistration, AppError> {
+pub(super) fn backend_client(settings: &EhrSettings) -> Result<ClientRegistration, KeyFault> {
     registration(&settings.backend, &settings.backend_scopes)
 }
 
 /// A registration as the SMART client takes it.
-pub(super) fn registration(registration: &Registration, scopes: &[String]) -> Result<ClientRegistration, AppError> {
+pub(super) fn registration(registration: &Registration, scopes: &[String]) -> Result<ClientRegistration, KeyFault> {
     let authentication = match &registration.authentication {
         config::ClientAuthentication::Public => ClientAuthentication::Public,
         config::ClientAuthentication::PrivateKeyJwt { algorithm, .. } => ClientAuthentication::PrivateKeyJwt {
             algorithm: algorithm_of(*algorithm),
             keys: Arc::new(keys(registration)?),
         },
-        // Symmetric authentication is not spoken; who has registered so learns it at the start.
-        config::ClientAuthentication::ClientSecretBasic { .. } => {
-            return Err(AppError::ClientSecret { registration: registration.name.clone() });
-        }
     };
     Ok(ClientRegistration { client_id: registration.client_id.clone(), authentication, scopes: scopes.to_vec() })
 }

@@ -67,14 +67,6 @@ pub enum AppError {
         /// The practice's name in URLs.
         slug: String,
     },
-    /// A registration whose authentication is not spoken.
-    #[error(
-        "registrations.authentication of \"{registration}\" is \"client_secret_basic\", which is not supported; register the client at the EHR with a public key and write \"private_key_jwt\", or, for launches only, as a public client and write \"public\""
-    )]
-    ClientSecret {
-        /// The registration's name in the settings.
-        registration: String,
-    },
     /// The settings contradict themselves.
     #[error("the settings cannot be used: {0}")]
     Settings(&'static str),

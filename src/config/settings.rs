@@ -105,11 +105,6 @@ pub enum ClientAuthentication {
         /// server has read it, the last one until its assertions have expired.
         also_published_keys: Vec<Secret>,
     },
-    /// `client_secret_basic` (RFC 6749 section 2.3.1).
-    ClientSecretBasic {
-        /// The secret that the authorization server gave.
-        client_secret: Secret,
-    },
     /// A public client: PKCE alone.
     Public,
 }

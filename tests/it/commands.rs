@@ -311,20 +311,6 @@ async fn a_database_of_another_version_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_registration_with_a_secret_is_refused_with_what_to_do() {
-    let installation = Installation::new();
-    installation.write("secret", "canary");
-    installation.edit(
-        "authentication = \"public\"",
-        "authentication = \"client_secret_basic\"\nclient_secret = { file = \"secret\" }",
-    );
-    let refused = App::build(&installation.settings(), Running::with(installation.instruments.clone())).await;
-    let refused = refused.err().unwrap().to_string();
-    assert!(refused.contains("registrations.authentication of \"launch\""), "{refused}");
-    assert!(refused.contains("write \"private_key_jwt\"") && !refused.contains("canary"), "{refused}");
-}
-
-#[tokio::test]
 async fn mistakes_in_the_settings_are_all_reported_before_anything_is_opened() {
     let installation = Installation::new();
     installation.edit("America/New_York", "Mars/Base");

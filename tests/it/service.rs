@@ -2,12 +2,14 @@
 //!
 //! Time stands still unless a test moves it, and due jobs run when a test says so: nothing here waits for a clock.
 
+mod agree;
+
+use self::agree::Agree;
 use crate::database::TestDatabase;
 use chartwire::{
     app::{App, Running},
     config::{Settings, Surroundings},
-    consent::{self, Category, Decision, NewEntry, Source},
-    db::{Command, DbError, Tx},
+    consent::Category,
     kernel::{Id, Instruments, Language, ManualClock, Patient, Phi, PhoneNumber, SeededEntropy, SystemEntropy, Tenant},
     messaging::{Author, Class, Content, Message, NewText, Outbox, Queue},
     patient::{Directory, EhrPatient, NumberKind, PersonName, Telecom},
@@ -178,11 +180,8 @@ impl Service {
     pub(crate) async fn patient(&self, fhir_id: &str, given: &str, phone: &str) -> Id<Patient> {
         let patient = self.acquaintance(fhir_id, given, phone).await;
         for category in [Category::Appointment, Category::Refill, Category::Clinical] {
-            self.app
-                .db()
-                .execute(Agree(self.tenant, self.instruments.new_id(), patient, category, self.now()))
-                .await
-                .unwrap();
+            let (tenant, id, at) = (self.tenant, self.instruments.new_id(), self.now());
+            self.app.db().execute(Agree { tenant, id, patient, category, at }).await.unwrap();
         }
         patient
     }
@@ -214,31 +213,6 @@ impl Service {
         self.carrier.shutdown().await;
         self.ehr.shutdown().await;
         self.app.close().await;
-    }
-}
-
-struct Agree(Id<Tenant>, Id<consent::ConsentEntry>, Id<Patient>, Category, Timestamp);
-
-impl Command for Agree {
-    type Output = ();
-    type Error = DbError;
-    async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
-        let entry = NewEntry {
-            id: self.1,
-            tenant: self.0,
-            patient: Some(self.2),
-            number_token: None,
-            category: self.3,
-            decision: Decision::Granted,
-            source: Source::Desk,
-            wording: "desk:1".to_owned(),
-            recorded_by: "system".to_owned(),
-            proof: None,
-            origin: None,
-            effective_at: self.4,
-            recorded_at: self.4,
-        };
-        consent::record(tx, &entry).await.map(|_| ())
     }
 }
 

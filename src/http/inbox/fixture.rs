@@ -3,7 +3,6 @@
 use super::source::*;
 use crate::{
     access::*,
-    consent::Category,
     db::{Command, Db, DbError, Topic, Tx},
     http::{Limits, Section, inbox, router},
     kernel::{Id, Instruments, Language, ManualClock, Patient, Phi, SeededEntropy, Tenant},
@@ -14,6 +13,8 @@ use futures_util::future::{FutureExt as _, ready};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
+
+mod consent;
 
 pub(super) const TENANT: Id<Tenant> = Id::from_bytes([1; 16]);
 pub(super) const ANA: Id<Patient> = Id::from_bytes([7; 16]);
@@ -127,59 +128,6 @@ pub(super) fn stopped() -> ThreadView {
     view.consent = ConsentLine { granted: Vec::new(), stopped_since: Some(at(1)) };
     view.composer = Composer::Blocked(Blocked::Stopped);
     view
-}
-
-/// Two numbers: one that is texted and where something was agreed to, and one that said STOP.
-fn consent_of(patient: &PatientHeader) -> ConsentView {
-    let record = |minutes_ago, how: &str, by: &str, wording: &str, proof: &str| {
-        let (how, wording) = (how.to_owned(), wording.to_owned());
-        Some(ConsentRecord { at: at(minutes_ago), how, by: phi(by), wording, proof: phi(proof) })
-    };
-    let line = |category, state, record| CategoryConsent { category, state, record };
-    let desk = || record(50, "At the desk, in person", "Rosa Diaz, RN", "Consent form, version 2, English", "");
-    let words = |word: &str, language, text: &str| ConsentWording { word: word.to_owned(), language, text: phi(text) };
-    ConsentView {
-        clinic: "Lakeside Clinic".to_owned(),
-        patient: patient.clone(),
-        numbers: vec![
-            NumberConsent {
-                key: "bnVtYmVyLTE".to_owned(),
-                written: phi("212-555-0123"),
-                kind: "mobile",
-                is_texted: true,
-                shared_with: 1,
-                stopped: None,
-                categories: vec![
-                    line(Category::Appointment, ConsentState::Agreed, desk()),
-                    line(Category::Refill, ConsentState::Agreed, desk()),
-                    line(
-                        Category::Clinical,
-                        ConsentState::Denied,
-                        record(10, "Told staff, by phone", "Bo <b>Lind</b>", "", ""),
-                    ),
-                    line(Category::Billing, ConsentState::NotAsked, None),
-                ],
-            },
-            NumberConsent {
-                key: "bnVtYmVyLTI".to_owned(),
-                written: phi("212-555-0188"),
-                kind: "phone",
-                is_texted: false,
-                shared_with: 0,
-                stopped: Some(NumberStopped { since: at(70), by: StoppedBy::Phone }),
-                categories: vec![line(
-                    Category::Appointment,
-                    ConsentState::Agreed,
-                    record(300_000, "Imported list, signed paper form", "Kim Roe", "front-desk-2019", "binder 3"),
-                )],
-            },
-        ],
-        wordings: vec![
-            words("consent_form:2:es", Language::Spanish, "\nAcepto.\n\nPuedo dejar de recibirlos."),
-            words("consent_form:2:en", Language::English, "\nI agree.\n\nI can stop at any time."),
-        ],
-        right: ConsentRight::Grant,
-    }
 }
 
 /// Shows one view; its guard knows the word `metformin`.
@@ -324,7 +272,7 @@ impl Served {
         let address = format!("http://{}", listener.local_addr().unwrap());
         let fake = Arc::new(Fake {
             view: Mutex::new(view),
-            consent: Mutex::new(consent_of(&patient)),
+            consent: Mutex::new(consent::of(&patient)),
             asked: Mutex::default(),
             origin: address.clone(),
         });
