@@ -1,7 +1,7 @@
 //! What can go wrong in access.
 
 use super::Ending;
-use crate::{db::DbError, vault::VaultError};
+use crate::{db::DbError, jobs::JobError, vault::VaultError};
 
 /// An error of access that is not the user's.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,15 @@ impl AccessError {
         match self {
             Self::Database(error) => error.is_transient(),
             Self::Vault(error) => error.is_transient(),
+        }
+    }
+}
+
+impl From<AccessError> for JobError {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::Database(error) => error.into(),
+            AccessError::Vault(_) => Self::retry("vault"),
         }
     }
 }

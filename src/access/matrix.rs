@@ -1,7 +1,8 @@
 //! The permission matrix, as data. Its rendered form is a golden file.
 //!
 //! Three questions, each with its own table: who may read and answer texts about what ([`Scope`]), who works the
-//! tasks of which team ([`Team`]), who may use which part of the program ([`Area`]).
+//! tasks of which team ([`Team`]), who may use which part of the program ([`Area`]). The fourth, who may record what
+//! patients say about texts, stands in `consenting`.
 
 use super::{Role, Roles};
 
@@ -308,9 +309,10 @@ pub fn readers(scope: Scope) -> Vec<Role> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::consenting;
     use std::fmt::Write as _;
 
-    /// The three tables as a person reviews them.
+    /// The four tables as a person reviews them.
     fn rendered() -> String {
         let mut text = String::new();
         let header: String = Role::ALL.iter().fold(String::new(), |line, role| line + &format!("{:<11}", role.code()));
@@ -337,6 +339,9 @@ mod tests {
             let line: String = cells.iter().fold(String::new(), |line, cell| line + &format!("{cell:<11}"));
             let _ = writeln!(text, "{:<14}{}", format!("{area:?}").to_lowercase(), line.trim_end());
         }
+        let cells = Role::ALL.map(|role| consenting::right(role).map_or("-".to_owned(), |right| format!("{right:?}")));
+        let line: String = cells.iter().fold(String::new(), |line, cell| line + &format!("{cell:<11}"));
+        let _ = writeln!(text, "\n{:<14}{}", "consent", line.trim_end().to_lowercase());
         text
     }
 

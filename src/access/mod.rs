@@ -2,7 +2,8 @@
 //!
 //! Owns the tables `staff_user`, `session`, `launch_state` and `draft`. `smart` ends a launch here
 //! ([`StaffDirectory::refresh`], [`Sessions::start`]), `http` asks here before every page ([`Sessions::authenticate`]),
-//! and whoever shows or routes a text asks the matrix ([`may_read`], [`may_reply`], [`may_serve`]).
+//! and whoever shows or routes a text asks the matrix ([`may_read`], [`may_reply`], [`may_serve`],
+//! [`consent_right`]).
 //!
 //! What always holds:
 //! - What the matrix does not grant is denied; no role, no data (law 7).
@@ -10,17 +11,20 @@
 //! - A role that was lost in the EHR is lost in every session at its next request.
 //! - Whatever starts, ends or refuses a session stands in the audit log, written in the same transaction.
 
+mod consenting;
 mod draft;
 mod error;
 mod journal;
 mod launch;
 mod matrix;
 mod role;
+mod run_out;
 mod session;
 mod session_store;
 mod staff;
 mod token;
 
+pub use consenting::{ConsentRight, consent_right};
 pub use draft::{Draft, Drafts};
 pub use error::{AccessError, SessionRefusal};
 pub use launch::{LaunchStates, PendingLaunch};
@@ -28,6 +32,7 @@ pub use matrix::{
     Area, Permission, Scope, Team, may_read, may_read_by_reason, may_reply, may_serve, may_use, narrowest, readers,
 };
 pub use role::{Role, Roles};
+pub use run_out::{END_RUN_OUT_SESSIONS, LOOK_EVERY};
 pub use session::{
     ABSOLUTE_END, ActiveSession, Activity, IdleTimeout, IdleTimeouts, NewSession, Sessions, StartedSession, TOUCH_EVERY,
 };

@@ -3,7 +3,7 @@
 use super::{
     AccessError, Ending, Roles, Session, SessionRefusal, SessionToken, StaffMember,
     journal::Journaled,
-    session_store::{EndSession, StartSession, StoredSession, Touch, by_token, open_and_quiet, open_of},
+    session_store::{EndSession, StartSession, StoredSession, Touch, by_token, open_of, run_out},
     staff::name_place,
     token,
 };
@@ -126,10 +126,10 @@ impl ActiveSession {
 /// Begins, checks and ends sessions.
 #[derive(Clone)]
 pub struct Sessions {
-    db: Db,
+    pub(super) db: Db,
     vault: Vault,
-    instruments: Instruments,
-    idle: IdleTimeouts,
+    pub(super) instruments: Instruments,
+    pub(super) idle: IdleTimeouts,
 }
 
 impl Sessions {
@@ -206,7 +206,7 @@ impl Sessions {
         let now = self.instruments.now();
         let timeout = (self.idle)(stored.tenant);
         let idle = timeout.duration();
-        if let Some(ending) = due(&stored, idle, now) {
+        if let Some(ending) = run_out(&stored, idle, now) {
             self.end_one(stored.tenant, stored.id, stored.staff, ending).await?;
             return Err(refusal(ending));
         }
@@ -261,24 +261,6 @@ impl Sessions {
         Ok(open.len())
     }
 
-    /// Ends the sessions that have run out and of which nobody has asked since, so that the audit log and the sealed
-    /// grants do not wait for a request that never comes. Called every minute; gives their number.
-    ///
-    /// # Errors
-    /// [`AccessError`] as database and vault fail. What was ended until then stays ended.
-    pub async fn end_run_out(&self) -> Result<usize, AccessError> {
-        let now = self.instruments.now();
-        let quiet_since = now.checked_sub(IdleTimeout::default().duration()).unwrap_or(Timestamp::MIN);
-        let mut ended = 0;
-        for stored in open_and_quiet(&self.db, quiet_since).await? {
-            if let Some(ending) = due(&stored, (self.idle)(stored.tenant).duration(), now) {
-                self.end_one(stored.tenant, stored.id, stored.staff, ending).await?;
-                ended += 1;
-            }
-        }
-        Ok(ended)
-    }
-
     /// The EHR's tokens of this session. `None` when it has none, or has ended.
     ///
     /// # Errors
@@ -307,7 +289,7 @@ impl Sessions {
         }
     }
 
-    async fn end_one(
+    pub(super) async fn end_one(
         &self,
         tenant: Id<Tenant>,
         id: Id<Session>,
@@ -325,19 +307,6 @@ impl Sessions {
         }
         self.db.execute(Touch { tenant: stored.tenant, id: stored.id, at: now }).await?;
         Ok(now)
-    }
-}
-
-/// Why an open session is to end now, if it is.
-fn due(stored: &StoredSession, idle: SignedDuration, now: Timestamp) -> Option<Ending> {
-    if stored.roles.is_empty() {
-        Some(Ending::NoRole)
-    } else if now.duration_since(stored.started_at) >= ABSOLUTE_END {
-        Some(Ending::TooOld)
-    } else if now.duration_since(stored.last_seen_at) >= idle {
-        Some(Ending::Idle)
-    } else {
-        None
     }
 }
 

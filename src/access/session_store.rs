@@ -6,7 +6,7 @@ use crate::{
     kernel::{Id, Instruments, Patient, StaffUser, Tenant},
     vault::{Sealed, Vault},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 /// Marks ids of sessions.
 pub enum Session {}
@@ -99,11 +99,29 @@ pub(super) async fn by_token(db: &Db, token: &SessionToken) -> Result<Option<Sto
     db.optional(query).await?.as_ref().map(stored).transpose()
 }
 
-/// Open sessions in which nothing was done since `before`.
-pub(super) async fn open_and_quiet(db: &Db, before: Timestamp) -> Result<Vec<StoredSession>, DbError> {
-    let condition = "WHERE s.ended_at IS NULL AND s.last_seen_at <= $1 ORDER BY s.last_seen_at LIMIT 500";
-    let query = sql_built(format!("{FOUND} {condition}")).bind(before);
+/// Open sessions of a practice in which nothing was done since `before`.
+pub(super) async fn open_and_quiet(
+    db: &Db,
+    tenant: Id<Tenant>,
+    before: Timestamp,
+) -> Result<Vec<StoredSession>, DbError> {
+    let condition =
+        "WHERE s.tenant = $1 AND s.ended_at IS NULL AND s.last_seen_at <= $2 ORDER BY s.last_seen_at LIMIT 500";
+    let query = sql_built(format!("{FOUND} {condition}")).bind(tenant).bind(before);
     db.all(query).await?.iter().map(stored).collect()
+}
+
+/// Why an open session is to end now, if it is.
+pub(super) fn run_out(stored: &StoredSession, idle: SignedDuration, now: Timestamp) -> Option<Ending> {
+    if stored.roles.is_empty() {
+        Some(Ending::NoRole)
+    } else if now.duration_since(stored.started_at) >= super::ABSOLUTE_END {
+        Some(Ending::TooOld)
+    } else if now.duration_since(stored.last_seen_at) >= idle {
+        Some(Ending::Idle)
+    } else {
+        None
+    }
 }
 
 /// The open sessions of a person: their ids.

@@ -158,9 +158,9 @@ async fn what_has_run_out_is_ended_without_anybody_asking() {
     clinic.launch(&rosa, None).await;
     clinic.pass(299);
     let later = clinic.launch(&rosa, None).await;
-    assert_eq!(clinic.sessions.end_run_out().await.unwrap(), 0);
+    assert_eq!(clinic.sessions.end_run_out(TENANT).await.unwrap(), 0);
     clinic.pass(1);
-    assert_eq!(clinic.sessions.end_run_out().await.unwrap(), 1);
+    assert_eq!(clinic.sessions.end_run_out(TENANT).await.unwrap(), 1);
     assert_eq!(clinic.endings().await, ["idle"]);
     assert!(clinic.ask(&later.token, Activity::Person).await.is_ok());
     assert_eq!(clinic.log("sign_in").await, [r#"success {"authentication":"amr:mfa"}"#; 2]);

@@ -27,10 +27,6 @@ pub(super) fn registration(registration: &Registration, scopes: &[String]) -> Re
             algorithm: algorithm_of(*algorithm),
             keys: Arc::new(keys(registration)?),
         },
-        // Symmetric authentication is not spoken; who has registered so learns it at the start.
-        config::ClientAuthentication::ClientSecretBasic { .. } => {
-            return Err(KeyFault::NoSuchKey("private_key_jwt; client_secret_basic is not supported"));
-        }
     };
     Ok(ClientRegistration { client_id: registration.client_id.clone(), authentication, scopes: scopes.to_vec() })
 }

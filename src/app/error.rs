@@ -61,6 +61,12 @@ pub enum AppError {
         #[source]
         cause: std::io::Error,
     },
+    /// A practice of the settings that no service has taken in yet.
+    #[error("nothing is stored of the practice {slug} yet; start the service once, which takes new practices in")]
+    NotTakenIn {
+        /// The practice's name in URLs.
+        slug: String,
+    },
     /// The settings contradict themselves.
     #[error("the settings cannot be used: {0}")]
     Settings(&'static str),

@@ -19,15 +19,31 @@ pub(super) struct Foundation {
 }
 
 impl Foundation {
-    /// Opens the database and lays out the keys. Whether they fit what is stored, [`Vault::check`] says.
+    /// Opens the database, brings it up to date, takes in practices that are new, and lays out the keys. Whether they
+    /// fit what is stored, [`Vault::check`] says.
     pub(super) async fn open(settings: &Settings, instruments: &Instruments) -> Result<Self, AppError> {
         let db = Db::open(settings.database.url.reveal()).await?;
-        Self::over(db, settings, instruments).await
+        let tenants = tenants::ids(&db, instruments, settings).await?;
+        Self::over(db, tenants, settings, instruments)
     }
 
-    /// The same over a database that is open.
-    pub(super) async fn over(db: Db, settings: &Settings, instruments: &Instruments) -> Result<Self, AppError> {
-        let tenants = tenants::ids(&db, instruments, settings).await?;
+    /// The same over what a service has made before: neither the schema nor the practices are touched.
+    pub(super) async fn as_it_stands(settings: &Settings, instruments: &Instruments) -> Result<Self, AppError> {
+        let db = Db::open_as_it_stands(settings.database.url.reveal()).await?;
+        let tenants = tenants::stored_ids(&db, settings).await?;
+        if let Some(missing) = settings.tenants.iter().find(|tenant| !tenants.contains_key(&tenant.slug)) {
+            return Err(AppError::NotTakenIn { slug: missing.slug.clone() });
+        }
+        Self::over(db, tenants, settings, instruments)
+    }
+
+    /// Over an open database, with the id of each tenant.
+    pub(super) fn over(
+        db: Db,
+        tenants: HashMap<String, Id<Tenant>>,
+        settings: &Settings,
+        instruments: &Instruments,
+    ) -> Result<Self, AppError> {
         let keks = tenants::keks(settings, &tenants, instruments)?;
         let vault = Vault::new(Arc::new(DbKeyStore::new(db.clone())), Arc::new(keks), instruments.clone());
         Ok(Self { db, vault, tenants, instruments: instruments.clone() })

@@ -6,6 +6,7 @@ use super::{
     resealing::{RESEAL_VALUES, Resealer},
 };
 use crate::{
+    access::{END_RUN_OUT_SESSIONS, Sessions},
     chart::{self, Filing},
     ehr, feed,
     jobs::{LeasedJob, Outcome, Worker},
@@ -16,7 +17,7 @@ use crate::{
 use std::future::Future;
 
 /// Binds every kind of job to its handler.
-pub(super) fn bind(worker: Worker, rooms: &Rooms, resealer: &Resealer) -> Worker {
+pub(super) fn bind(worker: Worker, rooms: &Rooms, resealer: &Resealer, sessions: &Sessions) -> Worker {
     // Reading a text and sending one have places of their own: an EHR or a carrier that hangs must not keep an
     // emergency from being read, nor its answer from leaving.
     let worker = worker
@@ -26,6 +27,7 @@ pub(super) fn bind(worker: Worker, rooms: &Rooms, resealer: &Resealer) -> Worker
     let worker = texts(worker, rooms);
     let worker = ehr_side(worker, rooms);
     let worker = workflows(worker, rooms);
+    let worker = on(worker, END_RUN_OUT_SESSIONS, sessions, |room, job| async move { room.look_after(job).await });
     on(worker, RESEAL_VALUES, resealer, |room, job| async move { room.reseal(job).await })
 }
 

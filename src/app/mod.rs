@@ -30,6 +30,7 @@ pub use serving::{ProcessRole, Service};
 
 use self::ehr_side::{EhrPolls, EhrSide};
 use crate::{
+    access::Sessions,
     audit::{CoalescedRefusals, HeadExport, Sealer},
     config::Settings,
     db::Db,
@@ -88,6 +89,7 @@ pub struct App {
     worker: Worker,
     puller: Puller,
     polls: EhrPolls,
+    sessions: Sessions,
     sealer: Sealer,
     /// Ends the streams of live changes.
     streams: CancellationToken,
@@ -115,9 +117,12 @@ impl App {
         let sealer = Sealer::new(db.clone(), vault.clone(), instruments.clone(), export);
         let refusals = Arc::new(CoalescedRefusals::new(instruments.clone()));
 
-        let rooms = Rooms::build(settings, &running, &db, &vault, &tenants, Arc::clone(&practices))?;
+        let catalogue = Arc::new(Catalogue::house()?);
+        let rooms = Rooms::build(settings, &running, (&db, &vault), &tenants, Arc::clone(&practices), &catalogue)?;
         let resealer = Resealer::new(db.clone(), vault.clone(), instruments.clone());
-        let worker = handlers::bind(Worker::new(db.clone(), instruments.clone(), running.workers), &rooms, &resealer);
+        let sessions = web::sessions(settings, &tenants, (&db, &vault), &instruments);
+        let worker = Worker::new(db.clone(), instruments.clone(), running.workers);
+        let worker = handlers::bind(worker, &rooms, &resealer, &sessions);
         let streams = CancellationToken::new();
         let web = web::Web {
             db: db.clone(),
@@ -129,11 +134,14 @@ impl App {
             people: Arc::clone(&rooms.people),
             refusals: Arc::clone(&refusals),
             streams: streams.clone(),
+            sessions: sessions.clone(),
+            catalogue,
         };
         let mut sections = web.sections(settings, &tenants)?;
         sections.extend(rooms.sections(&db, &refusals, &running));
-        let router = http::router(sections, &instruments);
-        let health = http::router(vec![health(&db, &running)], &instruments);
+        let limits = http::Limits::of_body(settings.server.request_body_limit);
+        let router = http::router(sections, limits, &instruments);
+        let health = http::router(vec![health(&db, &running)], limits, &instruments);
         Ok(Self {
             db,
             vault,
@@ -142,6 +150,7 @@ impl App {
             worker,
             puller: rooms.puller,
             polls: EhrPolls::of(&rooms.ehr_side),
+            sessions,
             sealer,
             streams,
             refusals,
@@ -196,6 +205,7 @@ impl App {
     /// [`AppError`] when the database is away.
     pub async fn schedule(&self) -> Result<(), AppError> {
         self.puller.schedule().await?;
+        self.sessions.schedule(self.tenants.values().copied()).await?;
         Ok(self.polls.schedule().await?)
     }
 
@@ -278,10 +288,10 @@ impl Rooms {
     fn build(
         settings: &Settings,
         running: &Running,
-        db: &Db,
-        vault: &Vault,
+        (db, vault): (&Db, &Vault),
         tenants: &HashMap<String, Id<Tenant>>,
         practices: Arc<Practices>,
+        catalogue: &Arc<Catalogue>,
     ) -> Result<Self, AppError> {
         let instruments = &running.instruments;
         let (carriers, webhooks) = carriers::carriers(settings, tenants, &instruments.clock)?;
@@ -292,7 +302,7 @@ impl Rooms {
         let sender = Sender::new(
             settler.clone(),
             Arc::clone(&practices),
-            Arc::new(Catalogue::house()?),
+            Arc::clone(catalogue),
             Arc::new(workflow::AppointmentRelevance),
             directory.clone(),
         );

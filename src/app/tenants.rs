@@ -26,6 +26,18 @@ pub(super) async fn ids(
     Ok(ids)
 }
 
+/// The id of each tenant that the database knows, by its name in URLs. Nothing is made.
+pub(super) async fn stored_ids(db: &Db, settings: &Settings) -> Result<HashMap<String, Id<Tenant>>, DbError> {
+    let mut ids = HashMap::new();
+    for tenant in &settings.tenants {
+        let query = sql("SELECT id FROM tenant WHERE slug = $1").bind(tenant.slug.clone());
+        if let Some(row) = db.optional(query).await? {
+            ids.insert(tenant.slug.clone(), row.get("id")?);
+        }
+    }
+    Ok(ids)
+}
+
 struct NameTenant {
     fresh: Id<Tenant>,
     slug: String,

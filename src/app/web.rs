@@ -16,6 +16,7 @@ use crate::{
     patient::Directory,
     practice::Practices,
     smart::SmartClient,
+    template::Catalogue,
     vault::Vault,
 };
 use std::{collections::HashMap, sync::Arc};
@@ -33,6 +34,21 @@ pub(super) struct Web {
     pub(super) refusals: Arc<CoalescedRefusals>,
     /// Ends the streams of live changes.
     pub(super) streams: CancellationToken,
+    pub(super) sessions: Sessions,
+    pub(super) catalogue: Arc<Catalogue>,
+}
+
+/// Who is signed in, with each practice's idle time.
+pub(super) fn sessions(
+    settings: &Settings,
+    ids: &HashMap<String, Id<Tenant>>,
+    (db, vault): (&Db, &Vault),
+    instruments: &Instruments,
+) -> Sessions {
+    let idle: HashMap<Id<Tenant>, _> =
+        settings.tenants.iter().filter_map(|tenant| Some((*ids.get(&tenant.slug)?, tenant.session_idle))).collect();
+    let idle = Arc::new(move |tenant| idle.get(&tenant).copied().unwrap_or_default());
+    Sessions::new(db.clone(), vault.clone(), instruments.clone(), idle)
 }
 
 impl Web {
@@ -43,9 +59,8 @@ impl Web {
         ids: &HashMap<String, Id<Tenant>>,
     ) -> Result<Vec<Section>, AppError> {
         let keys = launches::published_keys(settings)?;
-        let sessions = self.sessions(settings, ids);
         let inbox = inbox::routes(inbox::Parts {
-            sessions: sessions.clone(),
+            sessions: self.sessions.clone(),
             drafts: Drafts::new(self.db.clone(), self.vault.clone(), self.instruments.clone()),
             db: self.db.clone(),
             source: Arc::new(LiveInbox::new(
@@ -55,33 +70,22 @@ impl Web {
                 Arc::clone(&self.practices),
                 launches::clinics(settings, ids)?,
                 self.settler.clone(),
+                Arc::clone(&self.catalogue),
             )),
             instruments: self.instruments.clone(),
             stop: self.streams.clone(),
         });
-        let launches = smart::routes(self.launches(settings, ids, sessions)?);
+        let launches = smart::routes(self.launches(settings, ids)?);
         Ok(vec![Section::pages(inbox), Section::pages(launches), Section::api(smart::jwks_routes(keys))])
     }
 
-    fn sessions(&self, settings: &Settings, ids: &HashMap<String, Id<Tenant>>) -> Sessions {
-        let idle: HashMap<Id<Tenant>, _> =
-            settings.tenants.iter().filter_map(|tenant| Some((*ids.get(&tenant.slug)?, tenant.session_idle))).collect();
-        let idle = Arc::new(move |tenant| idle.get(&tenant).copied().unwrap_or_default());
-        Sessions::new(self.db.clone(), self.vault.clone(), self.instruments.clone(), idle)
-    }
-
-    fn launches(
-        &self,
-        settings: &Settings,
-        ids: &HashMap<String, Id<Tenant>>,
-        sessions: Sessions,
-    ) -> Result<smart::Parts, AppError> {
+    fn launches(&self, settings: &Settings, ids: &HashMap<String, Id<Tenant>>) -> Result<smart::Parts, AppError> {
         Ok(smart::Parts {
             sites: Arc::new(launches::sites(settings, ids)?),
             smart: self.smart.clone(),
             states: LaunchStates::new(self.db.clone(), self.vault.clone(), self.instruments.clone()),
             staff: StaffDirectory::new(self.db.clone(), self.vault.clone(), self.instruments.clone()),
-            sessions,
+            sessions: self.sessions.clone(),
             directory: Directory::new(self.db.clone(), self.vault.clone(), self.instruments.clone()),
             mirror: self.people.clone(),
             intake: self.people.clone(),

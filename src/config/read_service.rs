@@ -83,7 +83,7 @@ pub(super) fn log(section: &Section<'_, '_>) -> Option<LogSettings> {
 }
 
 pub(super) fn audit(section: &Section<'_, '_>) -> Option<AuditSettings> {
-    let head_folder = section.path("head_folder", "name a file outside the database: \"audit-head.json\"");
+    let head_folder = section.path("head_folder", "name a folder outside the database: \"audit/heads\"");
     Some(AuditSettings { head_folder: head_folder? })
 }
 
@@ -107,45 +107,37 @@ pub(super) fn registrations(sections: Vec<Section<'_, '_>>) -> Vec<Option<Arc<Re
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Method {
     PrivateKeyJwt,
-    ClientSecretBasic,
     Public,
+}
+
+fn method(value: &Value) -> Parsed<Method> {
+    if value.as_str() == Some("client_secret_basic") {
+        return Err(Wrong::new(
+            "client_secret_basic is not supported",
+            "register the client with a public key and write \"private_key_jwt\", or, for launches only, as a public client and write \"public\"",
+        ));
+    }
+    value::one_of(&[("private_key_jwt", Method::PrivateKeyJwt), ("public", Method::Public)])(value)
 }
 
 fn registration(section: &Section<'_, '_>) -> Option<Registration> {
     let name = section.required("name", "give it a name that tenants refer to: \"epic\"", value::slug);
     let client_id = section.required("client_id", "write the client id that the EHR gave", value::text);
-    let method = section.required(
-        "authentication",
-        "write \"private_key_jwt\", unless the EHR cannot",
-        value::one_of(&[
-            ("private_key_jwt", Method::PrivateKeyJwt),
-            ("client_secret_basic", Method::ClientSecretBasic),
-            ("public", Method::Public),
-        ]),
-    );
+    let method = section.required("authentication", "write \"private_key_jwt\", unless the EHR cannot", method);
     let algorithm = section.optional(
         "algorithm",
         value::one_of(&[("ES384", SigningAlgorithm::Es384), ("RS384", SigningAlgorithm::Rs384)]),
     );
     let signing_key = section.optional_secret("signing_key");
     let also_published_keys = section.optional_secrets("also_published_keys");
-    let client_secret = section.optional_secret("client_secret");
     let (name, client_id, method) = (name?, client_id?, method?);
-    let (algorithm, signing_key, published, client_secret) =
-        (algorithm?, signing_key?, also_published_keys?, client_secret?);
+    let (algorithm, signing_key, published) = (algorithm?, signing_key?, also_published_keys?);
     let keys = Keys { algorithm, signing_key, published };
     if method != Method::PrivateKeyJwt {
         keys.unused(section);
     }
-    if method != Method::ClientSecretBasic && client_secret.is_some() {
-        section.report("client_secret", not_used("client_secret_basic"));
-    }
     let authentication = match method {
         Method::PrivateKeyJwt => keys.private_key_jwt(section)?,
-        Method::ClientSecretBasic => {
-            let client_secret = needed(section, "client_secret", client_secret, "client_secret_basic")?;
-            ClientAuthentication::ClientSecretBasic { client_secret }
-        }
         Method::Public => ClientAuthentication::Public,
     };
     Some(Registration { name, client_id, authentication })

@@ -75,7 +75,7 @@ pub enum LogFormat {
 /// `[audit]`
 #[derive(Debug, Clone)]
 pub struct AuditSettings {
-    /// A file outside the database that the head of each tenant's audit chain is written to, so that cutting off
+    /// A folder outside the database that the head of each tenant's audit chain is written to, so that cutting off
     /// the newest rows is noticed. Best kept on another machine's volume.
     pub head_folder: PathBuf,
 }
@@ -104,11 +104,6 @@ pub enum ClientAuthentication {
         /// Further private keys of the same algorithm whose public halves stand in the JWKS: the next one until every
         /// server has read it, the last one until its assertions have expired.
         also_published_keys: Vec<Secret>,
-    },
-    /// `client_secret_basic` (RFC 6749 section 2.3.1).
-    ClientSecretBasic {
-        /// The secret that the authorization server gave.
-        client_secret: Secret,
     },
     /// A public client: PKCE alone.
     Public,

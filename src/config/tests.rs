@@ -53,7 +53,6 @@ impl Fixed {
     fn new() -> Self {
         let variables = [
             ("ELM_BACKEND_KEY", &**RSA_KEY),
-            ("OAK_CLIENT_SECRET", "oak-secret"),
             ("ELM_TWILIO_TOKEN", "token-1"),
             ("ELM_TWILIO_TOKEN_2", "token-2"),
             ("ELM_TWILIO_KEY", "key"),
@@ -196,10 +195,16 @@ fn collect(value: &Value, path: &str, keys: &mut BTreeSet<String>) {
 #[case::absent_file("secrets/elm-street.kek", "secrets/none", "tenants[0].key_encryption_keys[0]", "check the path")]
 #[case::shared_key("oak-lane.kek", "elm-street.kek", "tenants[1].key_encryption_keys[0]", "keys generate")]
 #[case::key_of_another_kind("algorithm = \"ES384\"", "algorithm = \"RS384\"", "registrations[0].signing_key", "RSA")]
-#[case::unused_secret(
-    "authentication = \"client_secret_basic\"",
+#[case::client_secret(
     "authentication = \"public\"",
-    "registrations[2].client_secret",
+    "authentication = \"client_secret_basic\"",
+    "registrations[2].authentication",
+    "private_key_jwt"
+)]
+#[case::unused_key(
+    "authentication = \"public\"",
+    "authentication = \"public\"\nalgorithm = \"ES384\"",
+    "registrations[2].algorithm",
     "take it out"
 )]
 #[case::same_slug("slug = \"oak-lane\"", "slug = \"elm-street\"", "tenants[1].slug", "a slug of its own")]
@@ -254,7 +259,7 @@ fn a_mistake_is_named_with_its_key_and_its_fix(
 fn all_mistakes_are_reported_at_once() {
     insta::assert_snapshot!(Fixed::new().parse("[[registrations]]\n[[tenants]]\nzones = 1").unwrap_err(), @r#"
     the configuration has 25 mistakes:
-      audit.head_folder: this is missing; name a file outside the database: "audit-head.json"
+      audit.head_folder: this is missing; name a folder outside the database: "audit/heads"
       database.url: this is missing; write "sqlite:chartwire.db", or "postgres://host/database", or refer to it as a secret
       registrations[0].authentication: this is missing; write "private_key_jwt", unless the EHR cannot
       registrations[0].client_id: this is missing; write the client id that the EHR gave

@@ -5,11 +5,30 @@
 //! text; where two entries disagree the newest decides, and between two patients who turned out to be one the strictest;
 //! a stopped number stays stopped until START or new explicit consent.
 
+mod codes;
 mod ledger;
+mod proof;
+mod standing;
 mod suppression;
 
-pub use ledger::{Category, ConsentEntry, Decision, NewEntry, Source, Standing, record, standing, summary};
-pub use suppression::{Suppression, mark_confirmed, release, suppress};
+pub use codes::{Category, Decision, Method, Source};
+pub use ledger::{ConsentEntry, Entry, NewEntry, entries, is_recorded, record};
+pub use proof::{Proof, proof};
+pub use standing::{Decided, Standing, standing};
+pub use suppression::{Suppression, mark_confirmed, release, release_of_staff, suppress, suppression};
 
-/// What can go wrong when consent is recorded or read.
-pub type ConsentError = crate::db::DbError;
+use crate::{db::DbError, vault::VaultError};
+
+/// What can go wrong when a proof is sealed or opened. Names nobody.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsentError {
+    /// The database is away or refuses.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The vault cannot seal or open.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// A stored proof is not what this version of the program writes.
+    #[error("a stored proof of consent cannot be read by this version of the program")]
+    Stored,
+}

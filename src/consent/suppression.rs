@@ -1,7 +1,8 @@
 //! Numbers that must not be texted.
 
+use super::Source;
 use crate::{
-    db::{DbError, Row, Tx, sql},
+    db::{Db, DbError, Row, Tx, sql},
     kernel::{Id, Tenant},
 };
 use jiff::Timestamp;
@@ -13,13 +14,16 @@ pub struct Suppression {
     pub stopped: bool,
     /// Since when.
     pub since: Option<Timestamp>,
+    /// Who stopped it: the phone (STOP), the carrier, or staff on the patient's word.
+    pub source: Option<Source>,
     /// STOP has been confirmed, by the carrier or by us.
     pub confirmed: bool,
 }
 
-/// Stops `number_token` for every workflow, from this transaction on. Stopping a stopped number changes nothing.
+/// Stops `number_token` for every workflow, from this transaction on. Stopping a stopped number changes nothing, except
+/// that STOP from the phone, or a block at the carrier, takes the place of what staff had stopped: only START undoes it.
 ///
-/// Returns whether it was open before.
+/// Returns whether anything has changed.
 ///
 /// # Errors
 /// [`DbError`] as the database refuses or is away.
@@ -27,14 +31,14 @@ pub async fn suppress(
     tx: &mut Tx,
     tenant: Id<Tenant>,
     number_token: &[u8],
-    source: super::Source,
+    source: Source,
     at: Timestamp,
 ) -> Result<bool, DbError> {
     let changed = tx
         .execute(
             sql("INSERT INTO suppression (tenant, number_token, stopped, source, since, confirmed_at) VALUES ($1, $2, 1, $3, $4, NULL) \
                  ON CONFLICT (tenant, number_token) DO UPDATE SET stopped = 1, source = excluded.source, since = excluded.since, confirmed_at = NULL \
-                 WHERE suppression.stopped = 0")
+                 WHERE suppression.stopped = 0 OR (suppression.source = 'staff' AND excluded.source <> 'staff')")
             .bind(tenant)
             .bind(number_token)
             .bind(source.code())
@@ -63,6 +67,31 @@ pub async fn release(tx: &mut Tx, tenant: Id<Tenant>, number_token: &[u8], at: T
     Ok(changed == 1)
 }
 
+/// Lets `number_token` be texted again that staff had stopped on the patient's word before `agreed_at`, when the patient
+/// has agreed anew. A number that said STOP, or that the carrier blocks, stays stopped: that takes START.
+///
+/// Returns whether it was let go.
+///
+/// # Errors
+/// [`DbError`] as the database refuses or is away.
+pub async fn release_of_staff(
+    tx: &mut Tx,
+    tenant: Id<Tenant>,
+    number_token: &[u8],
+    agreed_at: Timestamp,
+) -> Result<bool, DbError> {
+    let changed = tx
+        .execute(
+            sql("UPDATE suppression SET stopped = 0, source = 'desk', since = $3, confirmed_at = NULL \
+                 WHERE tenant = $1 AND number_token = $2 AND stopped = 1 AND source = 'staff' AND since <= $3")
+            .bind(tenant)
+            .bind(number_token)
+            .bind(agreed_at),
+        )
+        .await?;
+    Ok(changed == 1)
+}
+
 /// Notes that STOP has been confirmed, so that no second confirmation leaves.
 ///
 /// # Errors
@@ -83,18 +112,24 @@ pub async fn mark_confirmed(
     .map(|_| ())
 }
 
-/// How `number_token` stands.
+const OF_NUMBER: &str =
+    "SELECT stopped, source, since, confirmed_at FROM suppression WHERE tenant = $1 AND number_token = $2";
+
+/// How `number_token` stands, as committed.
+///
+/// # Errors
+/// [`DbError`] as the database refuses or is away.
+pub async fn suppression(db: &Db, tenant: Id<Tenant>, number_token: &[u8]) -> Result<Suppression, DbError> {
+    let row = db.optional(sql(OF_NUMBER).bind(tenant).bind(number_token)).await?;
+    row.as_ref().map_or(Ok(Suppression::default()), read)
+}
+
+/// How `number_token` stands, in this transaction.
 ///
 /// # Errors
 /// [`DbError`] as the database refuses or is away.
 pub(super) async fn of_number(tx: &mut Tx, tenant: Id<Tenant>, number_token: &[u8]) -> Result<Suppression, DbError> {
-    let row = tx
-        .optional(
-            sql("SELECT stopped, since, confirmed_at FROM suppression WHERE tenant = $1 AND number_token = $2")
-                .bind(tenant)
-                .bind(number_token),
-        )
-        .await?;
+    let row = tx.optional(sql(OF_NUMBER).bind(tenant).bind(number_token)).await?;
     row.as_ref().map_or(Ok(Suppression::default()), read)
 }
 
@@ -103,6 +138,7 @@ fn read(row: &Row) -> Result<Suppression, DbError> {
     Ok(Suppression {
         stopped,
         since: stopped.then(|| row.get("since")).transpose()?,
+        source: if stopped { Source::from_code(&row.get::<String>("source")?) } else { None },
         confirmed: row.get::<Option<Timestamp>>("confirmed_at")?.is_some(),
     })
 }

@@ -32,6 +32,17 @@ pub enum DbError {
         /// The migration that this program does not know.
         version: i64,
     },
+    /// The database was written by an older version of the program, or by none yet.
+    #[error(
+        "the database is older than this version of chartwire (migration {version} is missing); bring it up to date with `chartwire migrate`, or start the service, which does so"
+    )]
+    OlderThanProgram {
+        /// The first migration that is missing.
+        version: i64,
+    },
+    /// There is no database yet.
+    #[error("there is no database yet; make it with `chartwire migrate`, or start the service, which does so")]
+    NotMade,
     /// A migration that has been applied differs from the one in this program.
     #[error(
         "migration {version} of the database differs from this program's; it was not written by a released version"

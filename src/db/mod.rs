@@ -13,6 +13,7 @@ mod key_store;
 mod multi_row;
 mod postgres;
 mod query;
+mod schema_version;
 mod sealed_rows;
 mod sqlite;
 mod tx;
@@ -56,17 +57,42 @@ impl Db {
     /// # Errors
     /// [`DbError::BadUrl`], [`DbError::Unavailable`], or [`DbError::NewerThanProgram`] when a newer program has written it.
     pub async fn open(url: &str) -> Result<Self, DbError> {
+        if let Some(options) = sqlite_options(url)? {
+            migrate_sqlite(options).await?;
+        }
+        let db = Self::connect(url).await?;
+        if let Backend::Postgres(database) = &*db.backend {
+            POSTGRES_MIGRATIONS.run(&database.pool).await?;
+        }
+        Ok(db)
+    }
+
+    /// Opens the database at `url` as it stands: nothing is made, and the schema has to be this program's.
+    ///
+    /// # Errors
+    /// [`DbError::NotMade`] when there is no such file, [`DbError::OlderThanProgram`], [`DbError::NewerThanProgram`];
+    /// otherwise as [`Db::open`].
+    pub async fn open_as_it_stands(url: &str) -> Result<Self, DbError> {
+        if sqlite_options(url)?.is_some_and(|options| !options.get_filename().exists()) {
+            return Err(DbError::NotMade);
+        }
+        let db = Self::connect(url).await?;
+        if let Err(error) = schema_version::check(&db).await {
+            db.close().await;
+            return Err(error);
+        }
+        Ok(db)
+    }
+
+    async fn connect(url: &str) -> Result<Self, DbError> {
         let stop = CancellationToken::new();
-        if url.starts_with("sqlite:") {
-            let options = SqliteConnectOptions::from_str(url).map_err(|_| DbError::BadUrl)?;
-            migrate_sqlite(options.clone()).await?;
+        if let Some(options) = sqlite_options(url)? {
             let events = Events::local_only();
             let backend = Backend::Sqlite(sqlite::open(options, events.clone()).await?);
             Ok(Self { backend: Arc::new(backend), events, stop })
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let options = PgConnectOptions::from_str(url).map_err(|_| DbError::BadUrl)?;
             let database = postgres::open(options, &stop).await?;
-            POSTGRES_MIGRATIONS.run(&database.pool).await?;
             let events = database.events.clone();
             Ok(Self { backend: Arc::new(Backend::Postgres(database)), events, stop })
         } else {
@@ -177,6 +203,14 @@ impl Command for Nothing {
     }
 }
 
+/// How the SQLite database at `url` is opened; `None` where it is one of another kind.
+fn sqlite_options(url: &str) -> Result<Option<SqliteConnectOptions>, DbError> {
+    if !url.starts_with("sqlite:") {
+        return Ok(None);
+    }
+    SqliteConnectOptions::from_str(url).map(Some).map_err(|_| DbError::BadUrl)
+}
+
 async fn migrate_sqlite(options: SqliteConnectOptions) -> Result<(), DbError> {
     let mut connection = sqlx::ConnectOptions::connect(&options.create_if_missing(true)).await?;
     connection.execute("PRAGMA journal_mode = WAL").await?;
@@ -266,6 +300,18 @@ mod tests {
         db.close().await;
         let url = format!("sqlite:{}", folder.path().join("test.db").display());
         assert_eq!(Db::open(&url).await.err(), Some(DbError::NewerThanProgram { version: 9999 }));
+        assert_eq!(Db::open_as_it_stands(&url).await.err(), Some(DbError::NewerThanProgram { version: 9999 }));
+    }
+
+    #[tokio::test]
+    async fn opening_a_database_as_it_stands_makes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("test.db");
+        let url = format!("sqlite:{}", file.display());
+        assert_eq!(Db::open_as_it_stands(&url).await.err(), Some(DbError::NotMade));
+        assert!(!file.exists());
+        Db::open(&url).await.unwrap().close().await;
+        assert!(slugs(&Db::open_as_it_stands(&url).await.unwrap()).await.is_empty());
     }
 
     #[tokio::test]

@@ -31,7 +31,6 @@ pub(super) struct SqliteDatabase {
 
 pub(super) async fn open(options: SqliteConnectOptions, events: Events) -> Result<SqliteDatabase, DbError> {
     let options = options
-        .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)

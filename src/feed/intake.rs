@@ -149,7 +149,7 @@ impl Intake {
                 wording: consent.policy_uris.first().cloned().unwrap_or_default(),
                 recorded_by: "system".to_owned(),
                 proof: None,
-                ehr_reference: Some(format!("{reference}/_history/{version}")),
+                origin: Some(format!("{reference}/_history/{version}")),
                 // What was said before must not overtake what we were told since.
                 effective_at: consent.given.or(consent.last_updated).unwrap_or(now).min(now),
                 recorded_at: now,

@@ -49,11 +49,11 @@ pub(super) fn source_address(connection: Option<Extension<ConnectInfo<SocketAddr
 /// Logs and counts each request by method, route pattern and status: never the path itself, which may hold tokens, nor
 /// the query string, which may hold codes.
 pub(super) async fn traced(request: extract::Request, next: Next) -> Response {
-    let id = request.extensions().get::<RequestId>().map(|id| id.0);
+    let id = request.extensions().get::<RequestId>().map(|id| tracing::field::display(id.0));
     let method = request.method().clone();
     // Paths that no route matches come from outside as they are: they stay outside.
     let route = request.extensions().get::<MatchedPath>().map_or("(none)", |path| path.as_str()).to_owned();
-    let span = tracing::info_span!("http", request = ?id, method = %method, route = %route);
+    let span = tracing::info_span!("http", request = id, method = %method, route = %route);
     let began = tokio::time::Instant::now();
     let response = next.run(request).instrument(span.clone()).await;
     let (status, took) = (response.status(), began.elapsed());

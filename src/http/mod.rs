@@ -44,10 +44,11 @@ pub struct Limits {
     pub time: Duration,
 }
 
-impl Default for Limits {
-    /// 256 KiB and 30 seconds: more than any carrier's webhook and any page of ours needs.
-    fn default() -> Self {
-        Self { body: 256 * 1024, time: Duration::from_secs(30) }
+impl Limits {
+    /// A largest body of so many bytes, and 30 seconds.
+    #[must_use]
+    pub const fn of_body(body: usize) -> Self {
+        Self { body, time: Duration::from_secs(30) }
     }
 }
 
@@ -55,50 +56,42 @@ impl Default for Limits {
 pub struct Section {
     form: Form,
     routes: Router,
-    limits: Limits,
 }
 
 impl Section {
     /// Routes for programs: failures are problem details (RFC 9457).
     #[must_use]
     pub fn api(routes: Router) -> Self {
-        Self { form: Form::Problem, routes, limits: Limits::default() }
+        Self { form: Form::Problem, routes }
     }
 
     /// FHIR endpoints: failures are `OperationOutcome`s.
     #[must_use]
     pub fn fhir(routes: Router) -> Self {
-        Self { form: Form::OperationOutcome, routes, limits: Limits::default() }
+        Self { form: Form::OperationOutcome, routes }
     }
 
     /// Pages for people: failures are plain pages.
     #[must_use]
     pub fn pages(routes: Router) -> Self {
-        Self { form: Form::Page, routes, limits: Limits::default() }
+        Self { form: Form::Page, routes }
     }
 
-    /// With other limits.
-    #[must_use]
-    pub const fn within(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    fn layered(self) -> Router {
+    fn layered(self, limits: Limits) -> Router {
         self.routes
             .layer(DefaultBodyLimit::disable())
-            .layer(RequestBodyLimitLayer::new(self.limits.body))
-            .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, self.limits.time))
+            .layer(RequestBodyLimitLayer::new(limits.body))
+            .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, limits.time))
             .layer(CatchPanicLayer::custom(layers::answer_to_panic))
             .layer(from_fn_with_state(self.form, error::in_form))
     }
 }
 
-/// One router of all sections. What no section knows is answered 404 as a problem.
-pub fn router(sections: Vec<Section>, instruments: &Instruments) -> Router {
+/// One router of all sections, each within `limits`. What no section knows is answered 404 as a problem.
+pub fn router(sections: Vec<Section>, limits: Limits, instruments: &Instruments) -> Router {
     sections
         .into_iter()
-        .fold(Router::new(), |router, section| router.merge(section.layered()))
+        .fold(Router::new(), |router, section| router.merge(section.layered(limits)))
         .fallback(|| async { Failure::NotFound })
         .layer(from_fn_with_state(Form::Problem, error::in_form))
         .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))

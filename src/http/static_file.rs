@@ -1,4 +1,4 @@
-//! The style sheet and the script, compiled in. They hold nothing about anybody, so a browser may keep them and asks by
+//! The style sheet and the scripts, compiled in. They hold nothing about anybody, so a browser may keep them and asks by
 //! `ETag` whether they have changed.
 
 use super::Failure;
@@ -28,10 +28,11 @@ impl StaticFile {
     }
 }
 
-static FILES: LazyLock<[StaticFile; 3]> = LazyLock::new(|| {
+static FILES: LazyLock<[StaticFile; 4]> = LazyLock::new(|| {
     [
         StaticFile::new("inbox.css", "text/css; charset=utf-8", include_str!("static/inbox.css")),
         StaticFile::new("inbox.js", "text/javascript; charset=utf-8", include_str!("static/inbox.js")),
+        StaticFile::new("session.js", "text/javascript; charset=utf-8", include_str!("static/session.js")),
         StaticFile::new("mark.svg", "image/svg+xml", include_str!("static/mark.svg")),
     ]
 });

@@ -6,10 +6,14 @@ use axum::routing::{get, post};
 use std::sync::Arc;
 
 async fn served(sections: Vec<Section>) -> String {
+    served_within(Limits::of_body(1 << 16), sections).await
+}
+
+async fn served_within(limits: Limits, sections: Vec<Section>) -> String {
     let instruments = Instruments::new(Arc::new(SystemClock), Arc::new(SeededEntropy::new(1)));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    let app = router(sections, &instruments);
+    let app = router(sections, limits, &instruments);
     tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
     address
 }
@@ -29,12 +33,9 @@ async fn panics() -> &'static str {
 #[tokio::test]
 async fn each_section_tells_its_failures_in_its_form() {
     let limits = Limits { body: 8, time: Duration::from_millis(50) };
-    let address = served(vec![
-        Section::api(section("/api")).within(limits),
-        Section::fhir(section("/fhir")).within(limits),
-        Section::pages(section("/page")).within(limits),
-    ])
-    .await;
+    let sections =
+        vec![Section::api(section("/api")), Section::fhir(section("/fhir")), Section::pages(section("/page"))];
+    let address = served_within(limits, sections).await;
     let client = reqwest::Client::new();
     for (prefix, content_type) in
         [("api", "application/problem+json"), ("fhir", "application/fhir+json"), ("page", "text/html; charset=utf-8")]

@@ -71,12 +71,12 @@ impl<K> Hash for Id<K> {
 }
 impl<K> fmt::Display for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.uuid.hyphenated().fmt(f)
+        fmt::Display::fmt(&self.uuid.hyphenated(), f)
     }
 }
 impl<K> fmt::Debug for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.uuid.hyphenated().fmt(f)
+        fmt::Display::fmt(self, f)
     }
 }
 impl<K> FromStr for Id<K> {
@@ -158,5 +158,6 @@ mod tests {
         assert_eq!(id.to_string().parse::<Id<Thing>>().unwrap(), id);
         assert_eq!(Id::<Thing>::from_slice(id.as_bytes()), Some(id));
         assert_eq!(Id::<Thing>::from_slice(&[1, 2]), None);
+        assert_eq!(format!("{:?}", Some(id)), format!("Some({id})"), "in logs an id looks as everywhere");
     }
 }

@@ -41,6 +41,17 @@ impl PhoneNumber {
         &self.0
     }
 
+    /// The number as it is written in the United States where it is one of there (`212-555-0123`), and in E.164 form
+    /// elsewhere. Both can be tapped.
+    #[must_use]
+    pub fn as_written(&self) -> String {
+        let national = self.0.strip_prefix("+1").map(|rest| (rest.get(..3), rest.get(3..6), rest.get(6..)));
+        match national {
+            Some((Some(area), Some(exchange), Some(line))) => format!("{area}-{exchange}-{line}"),
+            _ => self.0.clone(),
+        }
+    }
+
     /// The last two digits, to recognise a number without telling it.
     #[must_use]
     pub fn last_two_digits(&self) -> &str {
@@ -84,6 +95,12 @@ mod tests {
         assert_eq!(PhoneNumber::parse("call me"), Err(PhoneNumberError::NotANumber));
         assert_eq!(PhoneNumber::parse("+1 111 111 1111"), Err(PhoneNumberError::NotValid));
         assert!(PhoneNumber::parse("").is_err());
+    }
+
+    #[test]
+    fn numbers_of_the_north_american_plan_are_written_without_their_country_code() {
+        assert_eq!(PhoneNumber::parse("+12125550123").unwrap().as_written(), "212-555-0123");
+        assert_eq!(PhoneNumber::parse("+525512345678").unwrap().as_written(), "+525512345678");
     }
 
     #[test]

@@ -184,6 +184,16 @@ impl Directory {
         Ok(patients)
     }
 
+    /// The ids under which rows of `patient` may stand: its own, and those of the patients that were merged into it.
+    ///
+    /// # Errors
+    /// [`PatientError::Db`] when the database is away.
+    pub async fn ids_of(&self, tenant: Id<Tenant>, patient: Id<Patient>) -> Result<Vec<Id<Patient>>, PatientError> {
+        let query = sql("SELECT id FROM patient WHERE tenant = $1 AND (id = $2 OR merged_into = $2) ORDER BY id");
+        let rows = self.db.all(query.bind(tenant).bind(patient)).await?;
+        Ok(rows.iter().map(|row| row.get("id")).collect::<Result<_, DbError>>()?)
+    }
+
     /// Keeps the names of the patient's medications and conditions for the content guard.
     ///
     /// # Errors
@@ -264,6 +274,29 @@ impl Directory {
         }
         Ok(numbers)
     }
+}
+
+/// Whether another living patient than `patient` has this number now, in this transaction.
+///
+/// # Errors
+/// [`DbError`] as the database refuses or is away.
+pub async fn is_shared(
+    tx: &mut Tx,
+    tenant: Id<Tenant>,
+    number_token: &[u8],
+    patient: Id<Patient>,
+) -> Result<bool, DbError> {
+    let other = tx
+        .optional(
+            sql("SELECT 1 AS other FROM patient_number n JOIN patient p ON p.tenant = n.tenant AND p.id = n.patient \
+                 JOIN patient s ON s.tenant = p.tenant AND s.id = COALESCE(p.merged_into, p.id) \
+                 WHERE n.tenant = $1 AND n.number_token = $2 AND n.current = 1 AND s.deceased = 0 AND s.id <> $3 LIMIT 1")
+            .bind(tenant)
+            .bind(number_token)
+            .bind(patient),
+        )
+        .await?;
+    Ok(other.is_some())
 }
 
 struct SetChartTerms {

@@ -9,7 +9,7 @@ mod directory;
 mod record;
 mod refresh;
 
-pub use directory::Directory;
+pub use directory::{Directory, is_shared};
 pub use record::{EhrPatient, NumberKind, PatientNumber, PatientRecord, PersonName, Telecom, texting_number};
 
 use crate::{db::DbError, vault::VaultError};

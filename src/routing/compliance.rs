@@ -142,7 +142,7 @@ impl Wish {
             wording: wording.to_owned(),
             recorded_by: format!("message:{}", self.message),
             proof: None,
-            ehr_reference: None,
+            origin: None,
             effective_at: self.now,
             recorded_at: self.now,
         };

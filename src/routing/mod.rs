@@ -11,11 +11,13 @@ mod ending;
 mod endings;
 mod reply;
 mod task;
+mod told;
 mod triage;
 
 pub use endings::TextEndings;
 pub use reply::ReplyReader;
 pub use task::{CloseTask, NewTask, StaffTask, TaskReason, TaskView, open_task, open_tasks};
+pub use told::{InForce, ToldConsent};
 
 /// A reply has been read and answers what a workflow asked; the payload is [`crate::messaging::AboutText`].
 pub const REPLY_READ: &str = "ReplyRead";

@@ -3,7 +3,7 @@
 use super::key::{TextCategory, TextClass, TextKey};
 use super::params::{Given, Param, Params};
 use super::segments::Segments;
-use super::wording::{self, Wording};
+use super::wording::Wording;
 use crate::kernel::{Language, Phi, PhoneNumber};
 use jiff::tz::TimeZone;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
@@ -366,7 +366,7 @@ fn phone(e164: &str) -> Result<Value, TemplateError> {
     let number = PhoneNumber::parse(e164);
     let number =
         number.map_err(|_| TemplateError::Invalid { param: Param::Phone, problem: "it is not a phone number" })?;
-    Ok(Value::from(wording::phone(&number)))
+    Ok(Value::from(number.as_written()))
 }
 
 fn link(given: &Given) -> Result<Option<Value>, TemplateError> {

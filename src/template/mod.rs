@@ -6,6 +6,7 @@
 //! [`lint`].
 
 mod catalogue;
+mod form;
 mod key;
 pub mod lint;
 mod params;
@@ -14,6 +15,7 @@ mod value;
 mod wording;
 
 pub use catalogue::{Catalogue, OptOutWording, Rendered, TemplateError, Text};
+pub use form::{FormWord, NoFormWord};
 pub use key::{TextCategory, TextClass, TextKey};
 pub use params::{Param, Params, Visit};
 pub use segments::{Encoding, Segments};

@@ -4,7 +4,7 @@
 //! name so that 11/12 cannot be misread in the United States, the twelve-hour clock that is used there, and no letter
 //! outside the GSM-7 alphabet (so `sab` without its accent, but `mié` with it).
 
-use crate::kernel::{Language, PhoneNumber};
+use crate::kernel::Language;
 use jiff::{Timestamp, Zoned, civil::Weekday, tz::TimeZone};
 
 /// Writes for one reader: language and clinic zone.
@@ -85,16 +85,6 @@ impl Wording<'_> {
     }
 }
 
-/// A phone number as it is written in the United States where it is one of there, and in E.164 form elsewhere. Both are
-/// tappable.
-pub(super) fn phone(number: &PhoneNumber) -> String {
-    let e164 = number.as_e164();
-    match e164.strip_prefix("+1").map(|national| (national.get(..3), national.get(3..6), national.get(6..))) {
-        Some((Some(area), Some(exchange), Some(line))) => format!("{area}-{exchange}-{line}"),
-        _ => e164.to_owned(),
-    }
-}
-
 fn joined(items: &[String], last: &str) -> String {
     match items {
         [] => String::new(),
@@ -167,11 +157,5 @@ mod tests {
             }
             instant += jiff::SignedDuration::from_hours(23);
         }
-    }
-
-    #[test]
-    fn numbers_of_the_north_american_plan_lose_their_country_code() {
-        assert_eq!(phone(&PhoneNumber::parse("+12125550123").unwrap()), "212-555-0123");
-        assert_eq!(phone(&PhoneNumber::parse("+525512345678").unwrap()), "+525512345678");
     }
 }

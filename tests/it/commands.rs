@@ -159,7 +159,9 @@ async fn the_audit_log_is_written_out_and_that_is_in_it_too() {
 
 #[tokio::test]
 async fn an_unknown_practice_is_refused_with_those_that_there_are() {
-    let ran = Installation::new().run(&["audit", "verify", "--tenant", "oak-lane"]).await;
+    let installation = Installation::new();
+    app(&installation).await.close().await;
+    let ran = installation.run(&["audit", "verify", "--tenant", "oak-lane"]).await;
     assert_eq!(ran.ended, Ended::NotDone);
     assert!(ran.err.contains(SLUG), "{}", ran.err);
 }
@@ -219,6 +221,7 @@ async fn lines_are_answered_and_bad_ones_named_without_their_words() {
 #[tokio::test]
 async fn a_check_goes_on_after_a_failure_and_lists_what_is_loosened() {
     let installation = Installation::new();
+    app(&installation).await.close().await;
     let ran = installation.run(&["check"]).await;
     assert_eq!(ran.ended, Ended::FoundWrong);
     for expected in [
@@ -251,6 +254,60 @@ async fn a_check_says_whether_the_ehr_has_the_practice() {
     assert!(right.out.contains("practice    ok: the EHR has Organization/"), "{}", right.out);
     assert!(right.out.contains("every scope asked for is granted"), "{}", right.out);
     ehr.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_check_writes_nothing() {
+    let installation = Installation::new();
+    let ran = installation.run(&["check"]).await;
+    assert_eq!(ran.ended, Ended::FoundWrong);
+    assert!(ran.out.contains("database    FAILED: there is no database yet"), "{}", ran.out);
+    assert!(ran.out.contains("carrier     FAILED: +12125550199"), "the rest is reached all the same: {}", ran.out);
+    assert!(!installation.folder.path().join("chartwire.db").exists());
+
+    assert_eq!(installation.run(&["migrate"]).await.ended, Ended::Well);
+    let ran = installation.run(&["check"]).await;
+    assert!(ran.out.contains("database    new: the practice is taken in when the service starts"), "{}", ran.out);
+    assert!(ran.out.contains("keys        ok: key-encryption key"), "{}", ran.out);
+    let db = Db::open_as_it_stands(installation.settings().database.url.reveal()).await.unwrap();
+    assert!(db.all(sql("SELECT slug FROM tenant")).await.unwrap().is_empty());
+    let refused = installation.run(&["keys", "list"]).await;
+    assert_eq!(refused.ended, Ended::NotDone);
+    assert!(refused.err.contains("start the service once"), "{}", refused.err);
+}
+
+struct Rewrite(&'static str);
+
+impl Command for Rewrite {
+    type Output = ();
+    type Error = DbError;
+    async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
+        tx.execute(sql(self.0)).await.map(|_| ())
+    }
+}
+
+#[tokio::test]
+async fn a_database_of_another_version_is_refused_and_left_alone() {
+    const OLDER: &str = "DELETE FROM _sqlx_migrations WHERE version = (SELECT MAX(version) FROM _sqlx_migrations)";
+    const NEWER: &str = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+                         VALUES (9999, 'later', 1, x'00', 0)";
+    let applied = sql("SELECT COUNT(*) AS n FROM _sqlx_migrations");
+    for (rewrite, told) in [(OLDER, "older than this version of chartwire"), (NEWER, "a newer version of chartwire")] {
+        let installation = Installation::new();
+        let service = app(&installation).await;
+        service.db().execute(Rewrite(rewrite)).await.unwrap();
+        let before: i64 = service.db().one(applied.clone()).await.unwrap().get("n").unwrap();
+        for command in [&["keys", "list"][..], &["jobs", "list"], &["audit", "verify"], &["keys", "rotate"]] {
+            let ran = installation.run(command).await;
+            assert_eq!(ran.ended, Ended::NotDone, "{command:?}");
+            assert!(ran.err.contains(told), "{command:?}: {}", ran.err);
+        }
+        let ran = installation.run(&["check"]).await;
+        assert!(ran.out.contains("database    FAILED") && ran.out.contains(told), "{}", ran.out);
+        let after: i64 = service.db().one(applied.clone()).await.unwrap().get("n").unwrap();
+        assert_eq!(after, before);
+        service.close().await;
+    }
 }
 
 #[tokio::test]

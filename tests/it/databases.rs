@@ -34,6 +34,16 @@ both_databases! {
         assert_eq!(slugs(&db).await, ["kept"]);
     }
 
+    async fn a_database_is_opened_as_it_stands_only_if_it_is_the_programs_own(database: TestDatabase) {
+        let early = Db::open_as_it_stands(database.url()).await.err();
+        assert!(matches!(early, Some(DbError::NotMade | DbError::OlderThanProgram { .. })), "{early:?}");
+        Db::open(database.url()).await.unwrap().close().await;
+        let db = Db::open_as_it_stands(database.url()).await.unwrap();
+        assert!(slugs(&db).await.is_empty());
+        db.execute(AddTenant { slug: "kept", fails: false }).await.unwrap();
+        db.close().await;
+    }
+
     async fn what_was_committed_is_there_when_the_database_is_opened_again(database: TestDatabase) {
         Db::open(database.url()).await.unwrap().execute(AddTenant { slug: "kept", fails: false }).await.unwrap();
         assert_eq!(slugs(&Db::open(database.url()).await.unwrap()).await, ["kept"]);

@@ -21,14 +21,14 @@ const SESSION: &str = "__Host-chartwire";
 const LAUNCH: &str = "__Host-chartwire-launch";
 
 /// A browser: follows no redirect by itself, keeps the cookies of our host.
-struct Browser {
+pub(crate) struct Browser {
     http: reqwest::Client,
     base: Url,
     cookies: Mutex<BTreeMap<String, String>>,
 }
 
 impl Browser {
-    fn new(service: &Service) -> Self {
+    pub(crate) fn new(service: &Service) -> Self {
         let http = reqwest::Client::builder().redirect(Policy::none()).build().unwrap();
         Self { http, base: service.base.parse().unwrap(), cookies: Mutex::default() }
     }
@@ -54,11 +54,11 @@ impl Browser {
         self.send(self.http.get(url.clone()), &url).await
     }
 
-    async fn page(&self, path: &str) -> Response {
+    pub(crate) async fn page(&self, path: &str) -> Response {
         self.get(self.base.join(path).unwrap()).await
     }
 
-    async fn post(&self, path: &str, form: &[(&str, &str)]) -> Response {
+    pub(crate) async fn post(&self, path: &str, form: &[(&str, &str)]) -> Response {
         let url = self.base.join(path).unwrap();
         let request = self.http.post(url.clone()).header("sec-fetch-site", "same-origin").form(form);
         self.send(request, &url).await
@@ -66,7 +66,11 @@ impl Browser {
 
     /// From the launch to the EHR and back: the address of the callback, not opened yet.
     async fn until_callback(&self, service: &Service, practitioner: &str) -> Url {
-        let sign_in = location(&self.get(launch_url(service, practitioner)).await);
+        self.until_callback_with(service, practitioner, persona::ANA_LOPEZ).await
+    }
+
+    async fn until_callback_with(&self, service: &Service, practitioner: &str, patient: &str) -> Url {
+        let sign_in = location(&self.get(launch_url_with(service, practitioner, patient)).await);
         assert_eq!(sign_in.origin(), service.ehr.base_url().origin());
         let callback = location(&self.get(sign_in).await);
         assert_eq!(callback.path(), "/smart/callback");
@@ -74,9 +78,18 @@ impl Browser {
     }
 
     /// The whole launch, up to the answer of the callback.
-    async fn launch(&self, service: &Service, practitioner: &str) -> Response {
+    pub(crate) async fn launch(&self, service: &Service, practitioner: &str) -> Response {
         let callback = self.until_callback(service, practitioner).await;
         self.get(callback).await
+    }
+
+    /// Launches the inbox and gives the page of consent.
+    pub(crate) async fn consent_page(&self, service: &Service, practitioner: &str, patient: &str) -> String {
+        let callback = self.until_callback_with(service, practitioner, patient).await;
+        assert_eq!(self.get(callback).await.status(), StatusCode::SEE_OTHER);
+        let page = self.page("inbox/consent").await;
+        assert_eq!(page.status(), StatusCode::OK);
+        page.text().await.unwrap()
     }
 
     fn cookie(&self, name: &str) -> Option<String> {
@@ -99,9 +112,13 @@ fn assert_attributes(set: &str) {
 }
 
 fn launch_url(service: &Service, practitioner: &str) -> Url {
+    launch_url_with(service, practitioner, persona::ANA_LOPEZ)
+}
+
+fn launch_url_with(service: &Service, practitioner: &str, patient: &str) -> Url {
     let context = LaunchContext {
         practitioner: practitioner.to_owned(),
-        patient: persona::ANA_LOPEZ.to_owned(),
+        patient: patient.to_owned(),
         encounter: None,
         appointment: None,
     };
@@ -115,14 +132,14 @@ fn location(response: &Response) -> Url {
 }
 
 /// The value of a hidden field.
-fn field(page: &str, name: &str) -> String {
+pub(crate) fn field(page: &str, name: &str) -> String {
     let from = page.find(&format!("name=\"{name}\"")).unwrap_or_else(|| panic!("no {name}"));
     let rest = &page[from..];
     let value = rest.find("value=\"").unwrap() + "value=\"".len();
     rest[value..].split('"').next().unwrap().to_owned()
 }
 
-async fn count(service: &Service, text: &'static str) -> i64 {
+pub(crate) async fn count(service: &Service, text: &'static str) -> i64 {
     service.app.db().one(sql(text)).await.unwrap().get("n").unwrap()
 }
 
@@ -311,6 +328,27 @@ both_databases! {
         let page = browser.page("inbox").await;
         assert_eq!(page.status(), StatusCode::UNAUTHORIZED);
         assert!(page.text().await.unwrap().contains("without activity"));
+        service.stop().await;
+    }
+
+    async fn a_session_of_which_nobody_asks_any_more_is_ended_by_a_job(database: TestDatabase) {
+        let service = ready(&database).await;
+        let browser = Browser::new(&service);
+        browser.launch(&service, persona::NURSE_REED).await;
+        service.app.schedule().await.unwrap();
+        service.app.schedule().await.unwrap();
+        let open = "SELECT COUNT(*) AS n FROM session WHERE ended_at IS NULL";
+        service.settle().await;
+        assert_eq!(count(&service, open).await, 1, "it has not run out");
+        for _ in 0..6 {
+            service.advance(SignedDuration::from_mins(1));
+            service.settle().await;
+        }
+        assert_eq!(count(&service, open).await, 0);
+        let grants = "SELECT COUNT(*) AS n FROM session WHERE grant_tokens IS NOT NULL";
+        assert_eq!(count(&service, grants).await, 0);
+        let told = "SELECT COUNT(*) AS n FROM audit_row WHERE action = 'sign_out' AND detail LIKE '%idle%'";
+        assert_eq!(count(&service, told).await, 1);
         service.stop().await;
     }
 

@@ -5,6 +5,10 @@
 #[cfg(test)]
 mod commands;
 #[cfg(test)]
+mod consent;
+#[cfg(test)]
+mod consent_import;
+#[cfg(test)]
 mod database;
 #[cfg(test)]
 mod databases;

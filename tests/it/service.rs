@@ -2,12 +2,14 @@
 //!
 //! Time stands still unless a test moves it, and due jobs run when a test says so: nothing here waits for a clock.
 
+mod agree;
+
+use self::agree::Agree;
 use crate::database::TestDatabase;
 use chartwire::{
     app::{App, Running},
     config::{Settings, Surroundings},
-    consent::{self, Category, Decision, NewEntry, Source},
-    db::{Command, DbError, Tx},
+    consent::Category,
     kernel::{Id, Instruments, Language, ManualClock, Patient, Phi, PhoneNumber, SeededEntropy, SystemEntropy, Tenant},
     messaging::{Author, Class, Content, Message, NewText, Outbox, Queue},
     patient::{Directory, EhrPatient, NumberKind, PersonName, Telecom},
@@ -176,6 +178,16 @@ impl Service {
 
     /// A patient whom the practice knows, who agreed to texts about visits and refills.
     pub(crate) async fn patient(&self, fhir_id: &str, given: &str, phone: &str) -> Id<Patient> {
+        let patient = self.acquaintance(fhir_id, given, phone).await;
+        for category in [Category::Appointment, Category::Refill, Category::Clinical] {
+            let (tenant, id, at) = (self.tenant, self.instruments.new_id(), self.now());
+            self.app.db().execute(Agree { tenant, id, patient, category, at }).await.unwrap();
+        }
+        patient
+    }
+
+    /// A patient whom the practice knows, whom nobody has asked about texts.
+    pub(crate) async fn acquaintance(&self, fhir_id: &str, given: &str, phone: &str) -> Id<Patient> {
         let directory = self.directory();
         let told = EhrPatient {
             fhir_id: fhir_id.to_owned(),
@@ -189,15 +201,7 @@ impl Service {
             replaced_by: None,
             replaces: vec![],
         };
-        let patient = directory.refresh(self.tenant, &told).await.unwrap();
-        for category in [Category::Appointment, Category::Refill, Category::Clinical] {
-            self.app
-                .db()
-                .execute(Agree(self.tenant, self.instruments.new_id(), patient, category, self.now()))
-                .await
-                .unwrap();
-        }
-        patient
+        directory.refresh(self.tenant, &told).await.unwrap()
     }
 
     pub(crate) fn directory(&self) -> Directory {
@@ -209,31 +213,6 @@ impl Service {
         self.carrier.shutdown().await;
         self.ehr.shutdown().await;
         self.app.close().await;
-    }
-}
-
-struct Agree(Id<Tenant>, Id<consent::ConsentEntry>, Id<Patient>, Category, Timestamp);
-
-impl Command for Agree {
-    type Output = ();
-    type Error = DbError;
-    async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
-        let entry = NewEntry {
-            id: self.1,
-            tenant: self.0,
-            patient: Some(self.2),
-            number_token: None,
-            category: self.3,
-            decision: Decision::Granted,
-            source: Source::Desk,
-            wording: "desk:1".to_owned(),
-            recorded_by: "system".to_owned(),
-            proof: None,
-            ehr_reference: None,
-            effective_at: self.4,
-            recorded_at: self.4,
-        };
-        consent::record(tx, &entry).await.map(|_| ())
     }
 }
 
@@ -387,6 +366,7 @@ backend_registration = "backend"
 organization = "Organization/{organization}"
 roles = [
     {{ system = "http://terminology.hl7.org/CodeSystem/practitioner-role", code = "nurse", roles = ["nurse"] }},
+    {{ system = "http://terminology.hl7.org/CodeSystem/practitioner-role", code = "pharmacist", roles = ["pharmacy"] }},
     {{ system = "https://riverside-family-medicine.example/fhir/CodeSystem/staff-role", code = "scheduler", roles = ["scheduler"] }},
 ]
 

@@ -62,6 +62,29 @@ async fn a_stop_lets_the_request_in_hand_finish_and_takes_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_may_be_as_long_as_the_settings_say() {
+    for (limit, bytes, status) in [(65536, 65537, "413"), (65536, 65536, "403"), (131_072, 65537, "403")] {
+        let installation = Installation::new();
+        installation.edit("shutdown_grace_seconds = 20", &format!("request_body_limit = {limit}"));
+        let service = start(&installation, &BOTH).await.unwrap();
+        let (address, stop) = (service.address(), CancellationToken::new());
+        let running = tokio::spawn(service.run(stop.clone()));
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        let request = format!(
+            "POST /carriers/twilio/elm-street/inbound HTTP/1.1\r\nhost: x\r\ncontent-length: {bytes}\r\n\
+             content-type: application/x-www-form-urlencoded\r\n\r\n"
+        );
+        connection.write_all(request.as_bytes()).await.unwrap();
+        // A server that does not want the body may close while it is being written.
+        let _ = connection.write_all(&vec![b'a'; bytes]).await;
+        assert!(head(&mut connection).await.starts_with(&format!("HTTP/1.1 {status}")), "{limit} {bytes}");
+        drop(connection);
+        stop.cancel();
+        running.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn behind_a_proxy_the_clients_own_address_is_audited() {
     let installation = Installation::new();
     installation.edit("[database]", "trusted_proxies = [\"127.0.0.1\"]\n\n[database]");

@@ -2,21 +2,21 @@
 
 use super::{CommandError, ConfigFile, Ended, loosened::loosened};
 use crate::{
-    app::{Foundation, carriers, ehr_servers, ehrs},
+    app::{Foundation, carriers, ehr_servers, ehrs, tenants},
     config::{Settings, TenantSettings},
     db::{Db, DbError, sql},
     fhir::{AccessTokenSource as _, FhirClient, FhirError, Limits, ResourceRef, TokioPacer},
     kernel::{Id, Instruments, Tenant},
     smart::{BackendServices, RefreshPolicy, ResourceScope},
 };
-use std::{fmt::Display, io::Write, sync::Arc};
+use std::{collections::HashMap, fmt::Display, io::Write, sync::Arc};
 
 /// What a smart-configuration must offer for the inbox to be launched.
 const LAUNCH: &str = "launch-ehr";
 /// The oldest PostgreSQL that is supported.
 const OLDEST_POSTGRES: i64 = 150_000;
 
-/// Reaches everything, whatever fails on the way, and reports each part in a line of its own.
+/// Reaches everything, whatever fails on the way, and reports each part in a line of its own. Writes nothing anywhere.
 pub(super) async fn check(
     config: &ConfigFile,
     out: &mut dyn Write,
@@ -27,22 +27,24 @@ pub(super) async fn check(
     let (tenants, registrations) = (settings.tenants.len(), settings.registrations.len());
     report.ok("settings", "file", &format!("practices: {tenants}, registrations: {registrations}"))?;
     transport(&settings, &mut report)?;
-    let foundation = stored(&settings, instruments, &mut report).await?;
-    let carriers = match &foundation {
-        Some(foundation) => match carriers::carriers(&settings, &foundation.tenants, &instruments.clock) {
-            Ok((carriers, _)) => carriers,
-            Err(error) => {
-                report.fail("settings", "carrier", &error)?;
-                carriers::Carriers::new()
-            }
-        },
-        None => carriers::Carriers::new(),
+    let db = stored(&settings, &mut report).await?;
+    let ids = ids(&settings, db.as_ref(), instruments, &mut report).await?;
+    let foundation = match db {
+        Some(db) => laid_out(db, &ids, &settings, instruments, &mut report)?,
+        None => None,
+    };
+    let carriers = match carriers::carriers(&settings, &ids, &instruments.clock) {
+        Ok((carriers, _)) => carriers,
+        Err(error) => {
+            report.fail("settings", "carrier", &error)?;
+            carriers::Carriers::new()
+        }
     };
     for tenant in &settings.tenants {
-        if let Some(foundation) = &foundation
-            && let Some(id) = foundation.tenants.get(&tenant.slug)
-        {
-            keys(foundation, tenant, *id, &mut report).await?;
+        if let Some(id) = ids.get(&tenant.slug) {
+            if let Some(foundation) = &foundation {
+                keys(foundation, tenant, *id, &mut report).await?;
+            }
             numbers(&carriers, tenant, *id, instruments, &mut report).await?;
         }
         ehr(tenant, instruments, &mut report).await?;
@@ -97,13 +99,9 @@ fn transport(settings: &Settings, report: &mut Report<'_>) -> Result<(), Command
     }
 }
 
-/// The database, with what is stored about tenants and keys; nothing where it cannot be used.
-async fn stored(
-    settings: &Settings,
-    instruments: &Instruments,
-    report: &mut Report<'_>,
-) -> Result<Option<Foundation>, CommandError> {
-    let db = match Db::open(settings.database.url.reveal()).await {
+/// The database as it stands; nothing where it cannot be used.
+async fn stored(settings: &Settings, report: &mut Report<'_>) -> Result<Option<Db>, CommandError> {
+    let db = match Db::open_as_it_stands(settings.database.url.reveal()).await {
         Ok(db) => db,
         Err(error) => {
             report.fail("settings", "database", &error)?;
@@ -115,7 +113,37 @@ async fn stored(
         Ok(Err(problem)) => report.fail("settings", "database", &problem)?,
         Err(error) => report.fail("settings", "database", &error)?,
     }
-    match Foundation::over(db, settings, instruments).await {
+    Ok(Some(db))
+}
+
+/// The id of each practice: the stored one, or one for the time of this check where none has been taken in yet.
+async fn ids(
+    settings: &Settings,
+    db: Option<&Db>,
+    instruments: &Instruments,
+    report: &mut Report<'_>,
+) -> Result<HashMap<String, Id<Tenant>>, CommandError> {
+    let mut ids = match db {
+        Some(db) => tenants::stored_ids(db, settings).await?,
+        None => HashMap::new(),
+    };
+    for tenant in &settings.tenants {
+        if !ids.contains_key(&tenant.slug) {
+            ids.insert(tenant.slug.clone(), instruments.new_id());
+            report.line(&tenant.slug, "database", "new: the practice is taken in when the service starts")?;
+        }
+    }
+    Ok(ids)
+}
+
+fn laid_out(
+    db: Db,
+    ids: &HashMap<String, Id<Tenant>>,
+    settings: &Settings,
+    instruments: &Instruments,
+    report: &mut Report<'_>,
+) -> Result<Option<Foundation>, CommandError> {
+    match Foundation::over(db, ids.clone(), settings, instruments) {
         Ok(foundation) => Ok(Some(foundation)),
         Err(error) => {
             report.fail("settings", "keys", &error)?;

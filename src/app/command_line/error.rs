@@ -1,6 +1,9 @@
 //! Why a command could not be done.
 
-use crate::{app::AppError, audit::AuditError, config::ConfigError, db::DbError, jobs::JobError, vault::VaultError};
+use crate::{
+    app::AppError, audit::AuditError, config::ConfigError, consent::ConsentError, db::DbError, ehr::EhrError,
+    jobs::JobError, patient::PatientError, vault::VaultError,
+};
 
 /// Why a command could not be done. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +26,15 @@ pub enum CommandError {
     /// A job cannot be enqueued.
     #[error("the background work cannot be started: {0}")]
     Job(#[from] JobError),
+    /// Patients of a list cannot be looked up.
+    #[error("patients cannot be looked up: {0}")]
+    Patient(#[from] PatientError),
+    /// The EHR cannot be asked for a patient that we have not met.
+    #[error("nothing was imported: a patient of the list has to be read from the EHR, and {0}; run it again later")]
+    Ehr(#[source] EhrError),
+    /// A proof of consent cannot be sealed.
+    #[error("consents cannot be recorded: {0}")]
+    Consent(#[from] ConsentError),
     /// The demo did not run.
     #[cfg(feature = "sandbox")]
     #[error(transparent)]

@@ -30,7 +30,7 @@ pub(super) async fn run(
 ) -> Result<Ended, CommandError> {
     match command {
         Command::List(config) => {
-            let db = Db::open(config.settings()?.database.url.reveal()).await?;
+            let db = Db::open_as_it_stands(config.settings()?.database.url.reveal()).await?;
             let listed = list(&db, out).await;
             db.close().await;
             listed

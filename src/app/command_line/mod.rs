@@ -3,10 +3,12 @@
 //! `main.rs` reads the arguments and calls [`run`]. One file per command; each writes to the streams that it is given
 //! and says how it ended. Always: results go to standard output and remarks to standard error; what changes something
 //! is in the audit log with the operator's name; nothing prints protected information or a secret, except
-//! `keys generate` the key that it made, and `classify` and `guard` what they were given an answer to.
+//! `keys generate` the key that it made, and `classify` and `guard` what they were given an answer to; only `serve`,
+//! `migrate` and the demo bring a database up to date, every other command refuses one that is not.
 
 mod audit;
 mod check;
+mod consents;
 mod error;
 mod jobs;
 mod keys;
@@ -62,6 +64,9 @@ enum Command {
     /// Prove that the audit log is whole, or write it out
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Take in what patients agreed to elsewhere
+    #[command(subcommand)]
+    Consents(consents::Command),
     /// See and release jobs that were given up
     #[command(subcommand)]
     Jobs(jobs::Command),
@@ -86,7 +91,7 @@ impl ConfigFile {
 
     async fn foundation(&self, instruments: &Instruments) -> Result<(Settings, Foundation), CommandError> {
         let settings = self.settings()?;
-        let foundation = Foundation::open(&settings, instruments).await?;
+        let foundation = Foundation::as_it_stands(&settings, instruments).await?;
         Ok((settings, foundation))
     }
 }
@@ -154,6 +159,7 @@ async fn dispatch(
         Command::Migrate(config) => migrate(&config, streams.out).await,
         Command::Keys(command) => keys::run(command, streams, instruments).await,
         Command::Audit(command) => audit::run(command, streams, instruments).await,
+        Command::Consents(command) => consents::run(command, streams, instruments).await,
         Command::Jobs(command) => jobs::run(command, streams.out, instruments).await,
         Command::Classify => lines::classify(streams),
         Command::Guard => lines::guard(streams),

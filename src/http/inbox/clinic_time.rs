@@ -34,6 +34,17 @@ pub(super) fn day_and_time(at: Timestamp, now: Timestamp, zone: &TimeZone) -> St
     format!("{day} at {}", clock(&at))
 }
 
+/// `today at 8:00 AM`, `Mar 2, 2026 at 9:12 AM`: for what is looked up years later. A midnight stands for the day alone.
+pub(super) fn dated(at: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
+    let at = at.to_zoned(zone.clone());
+    let day = match days_from_today(&at, now, zone) {
+        0 => "today".to_owned(),
+        -1 => "yesterday".to_owned(),
+        _ => at.strftime("%b %-d, %Y").to_string(),
+    };
+    if at.time() == jiff::civil::Time::midnight() { day } else { format!("{day} at {}", clock(&at)) }
+}
+
 /// `Thu 2:00 PM` within a week, with the date beyond.
 pub(super) fn visit_time(at: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
     let at = at.to_zoned(zone.clone());
@@ -76,6 +87,17 @@ mod tests {
         assert_eq!(visit_time(at("2026-03-07T19:00:00Z"), now, &new_york()), "Sat 2:00 PM");
         assert_eq!(visit_time(at("2026-03-17T18:00:00Z"), now, &new_york()), "Tue, Mar 17, 2:00 PM");
         assert_eq!(visit_time(at("2027-03-17T18:00:00Z"), now, &new_york()), "Wed, Mar 17, 2027, 2:00 PM");
+    }
+
+    #[test]
+    fn what_is_looked_up_years_later_has_its_year() {
+        let zone = TimeZone::get("America/New_York").unwrap();
+        let now: Timestamp = "2026-03-03T19:10:00Z".parse().unwrap();
+        let written = |at: &str| dated(at.parse().unwrap(), now, &zone);
+        assert_eq!(written("2026-03-03T18:20:00Z"), "today at 1:20 PM");
+        assert_eq!(written("2026-03-02T23:30:00Z"), "yesterday at 6:30 PM");
+        assert_eq!(written("2026-03-01T14:12:00Z"), "Mar 1, 2026 at 9:12 AM");
+        assert_eq!(written("2019-06-05T04:00:00Z"), "Jun 5, 2019", "a list often knows the day only");
     }
 
     #[test]

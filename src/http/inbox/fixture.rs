@@ -4,14 +4,17 @@ use super::source::*;
 use crate::{
     access::*,
     db::{Command, Db, DbError, Topic, Tx},
-    http::{Section, inbox, router},
+    http::{Limits, Section, inbox, router},
     kernel::{Id, Instruments, Language, ManualClock, Patient, Phi, SeededEntropy, Tenant},
+    routing::InForce,
     vault::{Kek, LocalKeks, Vault, memory_store::MemoryStore},
 };
 use futures_util::future::{FutureExt as _, ready};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
+
+mod consent;
 
 pub(super) const TENANT: Id<Tenant> = Id::from_bytes([1; 16]);
 pub(super) const ANA: Id<Patient> = Id::from_bytes([7; 16]);
@@ -130,6 +133,7 @@ pub(super) fn stopped() -> ThreadView {
 /// Shows one view; its guard knows the word `metformin`.
 pub(super) struct Fake {
     pub(super) view: Mutex<ThreadView>,
+    pub(super) consent: Mutex<ConsentView>,
     pub(super) asked: Mutex<Vec<String>>,
     origin: String,
 }
@@ -204,6 +208,33 @@ impl InboxSource for Fake {
         ready(Ok(())).boxed()
     }
 
+    fn consent<'a>(&'a self, viewer: &'a Viewer, patient: Id<Patient>) -> Answer<'a, ConsentView> {
+        let mut view = self.consent.lock().unwrap().clone();
+        let right = consent_right(&viewer.session.roles);
+        ready(match right {
+            Some(right) if patient == ANA => {
+                view.right = right.min(view.right);
+                Ok(view)
+            }
+            Some(_) => Err(InboxError::NotFound),
+            None => Err(InboxError::NotAllowed),
+        })
+        .boxed()
+    }
+
+    fn record_consent<'a>(&'a self, _: &'a Viewer, _: Id<Patient>, told: &'a ToldByPatient) -> Answer<'a, InForce> {
+        let word = match &told.word {
+            PatientsWord::Agrees { wording, proof } => format!("agrees to {wording} proof={:?}", proof.as_str()),
+            PatientsWord::WantsNone => "wants none".to_owned(),
+        };
+        let categories: Vec<&str> = told.categories.iter().map(|category| category.code()).collect();
+        self.note(format!("{} {word}: {} {}", told.number, categories.join(","), told.method.code()));
+        let view = self.consent.lock().unwrap();
+        let stopped = view.numbers.iter().any(|number| number.key == told.number && number.stopped.is_some());
+        let agrees = matches!(told.word, PatientsWord::Agrees { .. });
+        ready(Ok(if stopped && agrees { InForce::StaysStopped } else { InForce::Holds })).boxed()
+    }
+
     fn close_task<'a>(&'a self, _: &'a Viewer, _: Id<Patient>, task: Id<ThreadTask>) -> Answer<'a, ()> {
         let mut view = self.view.lock().unwrap();
         let before = view.tasks.len();
@@ -227,6 +258,7 @@ pub(super) struct Served {
 
 impl Served {
     pub(super) async fn showing(view: ThreadView) -> Self {
+        let patient = view.patient.clone();
         let folder = tempfile::tempdir().unwrap();
         let db = Db::open(&format!("sqlite:{}", folder.path().join("a.db").display())).await.unwrap();
         let clock = Arc::new(ManualClock::at(NOW.parse().unwrap()));
@@ -238,7 +270,12 @@ impl Served {
         let idle: IdleTimeouts = Arc::new(|_| IdleTimeout::default());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let fake = Arc::new(Fake { view: Mutex::new(view), asked: Mutex::default(), origin: address.clone() });
+        let fake = Arc::new(Fake {
+            view: Mutex::new(view),
+            consent: Mutex::new(consent::of(&patient)),
+            asked: Mutex::default(),
+            origin: address.clone(),
+        });
         let parts = inbox::Parts {
             sessions: Sessions::new(db.clone(), vault.clone(), instruments.clone(), idle),
             drafts: Drafts::new(db.clone(), vault.clone(), instruments.clone()),
@@ -255,7 +292,7 @@ impl Served {
             roles: Roles::from([Role::Nurse]),
         };
         let member = StaffDirectory::new(db.clone(), vault, instruments.clone()).refresh(rosa).await.unwrap();
-        let app = router(vec![Section::pages(inbox::routes(parts.clone()))], &instruments);
+        let app = router(vec![Section::pages(inbox::routes(parts.clone()))], Limits::of_body(1 << 16), &instruments);
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let mut served =

@@ -1,4 +1,5 @@
-//! The staff inbox: the launched patient's thread, the reply box, open tasks, live changes.
+//! The staff inbox: the launched patient's thread, the reply box, open tasks, live changes, and what the patient said about
+//! texts.
 //!
 //! Owns pages only; what they show and do comes from an [`InboxSource`]. Every route stands behind one layer
 //! ([`session_layer`]) that lets nobody in without a session, so a new route is closed until it has one.
@@ -8,6 +9,8 @@
 
 mod actions;
 mod clinic_time;
+mod consent_layout;
+mod consent_page;
 mod events;
 mod layout;
 pub mod live;
@@ -62,6 +65,9 @@ pub fn routes(parts: Parts) -> Router {
         .route("/inbox/draft", put(actions::keep_draft))
         .route("/inbox/texts/{id}/settle", post(actions::settle))
         .route("/inbox/tasks/{id}/done", post(actions::close_task))
+        .route("/inbox/consent", get(consent_page::page))
+        .route("/inbox/consent/agreed", post(consent_page::agreed))
+        .route("/inbox/consent/withdrawn", post(consent_page::withdrawn))
         .route("/inbox/sign-out", post(actions::sign_out))
         .layer(from_fn_with_state(parts.clone(), session_layer::signed_in))
         .with_state(parts)

@@ -4,10 +4,18 @@
 //! What always holds: the source decides by the session's roles what is shown ([`Body::Redacted`] in place of a text that
 //! is out of scope) and audits what it opened; the pages only lay it out.
 
+mod consent;
+
+pub use consent::{
+    CategoryConsent, ConsentRecord, ConsentState, ConsentView, ConsentWording, NumberConsent, NumberStopped,
+    PatientsWord, StoppedBy, ToldByPatient,
+};
+
 use crate::{
     access::{ActiveSession, Scope, Team},
     http::RequestId,
     kernel::{Id, Language, Patient, Phi, Tenant},
+    routing::InForce,
 };
 use futures_util::future::BoxFuture;
 use jiff::{Timestamp, tz::TimeZone};
@@ -67,6 +75,17 @@ pub trait InboxSource: Send + Sync + 'static {
 
     /// Closes a task of this patient as done.
     fn close_task<'a>(&'a self, viewer: &'a Viewer, patient: Id<Patient>, task: Id<ThreadTask>) -> Answer<'a, ()>;
+
+    /// What the launched patient said about texts.
+    fn consent<'a>(&'a self, viewer: &'a Viewer, patient: Id<Patient>) -> Answer<'a, ConsentView>;
+
+    /// Records what the patient told the person, and puts it in force.
+    fn record_consent<'a>(
+        &'a self,
+        viewer: &'a Viewer,
+        patient: Id<Patient>,
+        told: &'a ToldByPatient,
+    ) -> Answer<'a, InForce>;
 }
 
 /// Why the inbox cannot do as asked.

@@ -21,6 +21,8 @@ fn steady(page: &str) -> String {
     steady
 }
 
+mod consent;
+
 async fn page_of(view: super::source::ThreadView) -> String {
     steady(&Served::showing(view).await.page().await)
 }
@@ -51,10 +53,19 @@ async fn an_idle_session_ends_in_a_page_without_anybody_on_it() {
 async fn every_route_is_closed_without_a_session() {
     let mut served = Served::showing(fixture::normal()).await;
     served.cookie = "__Host-chartwire=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".to_owned();
-    for path in ["/inbox", "/inbox/thread", "/inbox/idle", "/inbox/events"] {
+    for path in ["/inbox", "/inbox/thread", "/inbox/idle", "/inbox/events", "/inbox/consent"] {
         assert_eq!(served.get(path).send().await.unwrap().status(), StatusCode::UNAUTHORIZED, "{path}");
     }
-    for path in ["present", "check", "reply", "texts/x/settle", "tasks/x/done", "sign-out"] {
+    for path in [
+        "present",
+        "check",
+        "reply",
+        "texts/x/settle",
+        "tasks/x/done",
+        "consent/agreed",
+        "consent/withdrawn",
+        "sign-out",
+    ] {
         let answer = served.form(&format!("/inbox/{path}"), &[("form_token", "x")]).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{path}");
     }

@@ -213,7 +213,7 @@ impl Bench {
                 wording: "desk:1".to_owned(),
                 recorded_by: "system".to_owned(),
                 proof: None,
-                ehr_reference: None,
+                origin: None,
                 effective_at: self.instruments.now(),
                 recorded_at: self.instruments.now(),
             };

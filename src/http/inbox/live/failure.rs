@@ -1,8 +1,8 @@
 //! What errors of the rooms below are to the person: something to try again, or a mistake of the program.
 
 use crate::{
-    access::AccessError, db::DbError, http::inbox::source::InboxError, messaging::MessagingError,
-    patient::PatientError, vault::VaultError,
+    access::AccessError, consent::ConsentError, db::DbError, http::inbox::source::InboxError,
+    messaging::MessagingError, patient::PatientError, template::TemplateError, vault::VaultError,
 };
 
 /// An error of a room below.
@@ -36,6 +36,22 @@ impl Fails for PatientError {
             Self::Vault(error) => error.may_pass(),
             Self::Stored => false,
         }
+    }
+}
+
+impl Fails for ConsentError {
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Db(error) => error.may_pass(),
+            Self::Vault(error) => error.may_pass(),
+            Self::Stored => false,
+        }
+    }
+}
+
+impl Fails for TemplateError {
+    fn may_pass(&self) -> bool {
+        false
     }
 }
 

@@ -4,30 +4,32 @@
 //! audit log before it is given; a merged patient is answered for by the survivor; a reply is held against the same
 //! rules here as by the gate when it leaves, so that the person learns at once what would be dropped later.
 
+mod consent;
 mod failure;
 mod reply;
 mod scope;
 mod stored;
 mod texts;
+mod told;
 mod words;
 
 use super::source::{
-    Answer, Composer, ConsentLine, DraftCheck, Embedding, InboxError, InboxSource, NewReply, PatientHeader,
-    ReplyOutcome, TaskView, ThreadTask, ThreadText, ThreadView, Verdict, Viewer,
+    Answer, Composer, ConsentView, DraftCheck, Embedding, InboxError, InboxSource, NewReply, PatientHeader,
+    ReplyOutcome, TaskView, ThreadTask, ThreadText, ThreadView, ToldByPatient, Verdict, Viewer,
 };
 use crate::{
     access::{Scope, StaffDirectory, Team, may_read, may_serve},
     audit::{self, Action, Actor, AuditEntry, AuditSigner},
-    consent::{self, Decision},
     db::{Command, Db, DbError, Topic, Tx},
     kernel::{Id, Instruments, Patient, Phi, Tenant},
     messaging::{
         Message, Outbox, PersonSettles, Settler,
         thread::{TextRecord, Thread},
     },
-    patient::{Directory, PatientRecord},
+    patient::{Directory, PatientNumber, PatientRecord},
     practice::{Practice, Practices},
-    routing::{CloseTask, open_tasks},
+    routing::{CloseTask, InForce, open_tasks},
+    template::Catalogue,
     vault::Vault,
 };
 use failure::failed;
@@ -65,6 +67,7 @@ pub struct LiveInbox {
     thread: Thread,
     outbox: Outbox,
     settler: Settler,
+    catalogue: Arc<Catalogue>,
 }
 
 impl LiveInbox {
@@ -77,6 +80,7 @@ impl LiveInbox {
         practices: Arc<Practices>,
         clinics: HashMap<Id<Tenant>, ClinicPages>,
         settler: Settler,
+        catalogue: Arc<Catalogue>,
     ) -> Self {
         Self {
             directory: Directory::new(db.clone(), vault.clone(), instruments.clone()),
@@ -89,6 +93,7 @@ impl LiveInbox {
             practices,
             clinics,
             settler,
+            catalogue,
         }
     }
 }
@@ -125,14 +130,14 @@ impl LiveInbox {
         let tenant = viewer.session.tenant;
         let loaded = self.load(tenant, patient).await?;
         let clinic = self.clinics.get(&tenant).ok_or(InboxError::NotFound)?;
-        self.note(viewer, Action::Read, PURPOSE, |entry| entry.about("patient", loaded.record.id)).await?;
+        self.note(viewer, staff_entry(viewer, Action::Read, PURPOSE).about("patient", loaded.record.id)).await?;
         let terms = self.reply_terms(viewer, &loaded).await?;
         Ok(ThreadView {
             clinic: clinic.name.clone(),
-            patient: self.header(&loaded, &terms),
+            patient: self.header(&loaded.practice, &loaded.record, terms.number.as_ref()),
             next_visit: self.next_visit(tenant, loaded.record.id).await?,
-            consent: self.consent_line(tenant, loaded.record.id, &terms).await?,
-            shared_with: self.shared_with(tenant, &loaded.record, &terms).await?,
+            consent: self.consent_line(tenant, loaded.record.id, terms.number.as_ref(), terms.stopped_since).await?,
+            shared_with: self.shared_with(tenant, &loaded.record, terms.number.as_ref()).await?,
             texts: self.texts(viewer, &loaded).await?,
             has_older: loaded.has_older,
             tasks: self.tasks(viewer, loaded.record.id).await?,
@@ -140,10 +145,9 @@ impl LiveInbox {
         })
     }
 
-    fn header(&self, loaded: &Loaded, terms: &ReplyTerms) -> PatientHeader {
-        let record = &loaded.record;
+    fn header(&self, practice: &Practice, record: &PatientRecord, number: Option<&PatientNumber>) -> PatientHeader {
         let name = record.name.expose();
-        let today = self.instruments.now().to_zoned(loaded.practice.zone.clone()).date();
+        let today = self.instruments.now().to_zoned(practice.zone.clone()).date();
         let gender = record.gender.expose().as_deref().and_then(|gender| gender.chars().next());
         let age = record.birth_date.expose().as_deref().and_then(|born| age(born, today));
         let details: Vec<String> = gender
@@ -155,32 +159,18 @@ impl LiveInbox {
             name: Phi::new(format!("{} {}", name.given, name.family).trim().to_owned()),
             first_name: Phi::new(name.given.clone()),
             details: Phi::new(details.join(" ")),
-            language: record.language.unwrap_or(loaded.practice.default_language),
-            number_ends: terms.number.as_ref().map(|number| number.number.last_two_digits().to_owned()),
+            language: record.language.unwrap_or(practice.default_language),
+            number_ends: number.map(|number| number.number.last_two_digits().to_owned()),
         }
-    }
-
-    async fn consent_line(
-        &self,
-        tenant: Id<Tenant>,
-        patient: Id<Patient>,
-        terms: &ReplyTerms,
-    ) -> Result<ConsentLine, InboxError> {
-        let summary = consent::summary(&self.db, tenant, patient).await.map_err(failed)?;
-        let granted = summary.iter().filter(|(_, decision, ..)| *decision == Decision::Granted);
-        Ok(ConsentLine {
-            granted: granted.map(|(category, ..)| words::consented(*category).to_owned()).collect(),
-            stopped_since: terms.stopped_since,
-        })
     }
 
     async fn shared_with(
         &self,
         tenant: Id<Tenant>,
         record: &PatientRecord,
-        terms: &ReplyTerms,
+        number: Option<&PatientNumber>,
     ) -> Result<u32, InboxError> {
-        let Some(number) = &terms.number else { return Ok(0) };
+        let Some(number) = number else { return Ok(0) };
         let sharing = self.directory.with_number(tenant, &number.token).await.map_err(failed)?;
         let others = sharing.iter().filter(|other| other.id != record.id).count();
         Ok(u32::try_from(others).unwrap_or(u32::MAX))
@@ -189,7 +179,7 @@ impl LiveInbox {
     async fn tasks(&self, viewer: &Viewer, patient: Id<Patient>) -> Result<Vec<TaskView>, InboxError> {
         let tenant = viewer.session.tenant;
         let mut tasks = Vec::new();
-        for id in self.ids_of(tenant, patient).await? {
+        for id in self.directory.ids_of(tenant, patient).await.map_err(failed)? {
             tasks.extend(open_tasks(&self.db, tenant, id).await.map_err(failed)?);
         }
         let mut shown: Vec<TaskView> = tasks
@@ -260,14 +250,7 @@ impl LiveInbox {
         if settled.map_err(failed)? { Ok(()) } else { Err(InboxError::Changed) }
     }
 
-    async fn note(
-        &self,
-        viewer: &Viewer,
-        action: Action,
-        purpose: &'static str,
-        about: impl FnOnce(AuditEntry) -> AuditEntry,
-    ) -> Result<(), InboxError> {
-        let entry = about(staff_entry(viewer, action, purpose));
+    async fn note(&self, viewer: &Viewer, entry: AuditEntry) -> Result<(), InboxError> {
         let signer = self.signer(viewer.session.tenant).await?;
         audit::record_alone(&self.db, entry, signer).await.map(|_| ()).map_err(failed)
     }
@@ -356,6 +339,19 @@ impl InboxSource for LiveInbox {
 
     fn close_task<'a>(&'a self, viewer: &'a Viewer, patient: Id<Patient>, task: Id<ThreadTask>) -> Answer<'a, ()> {
         self.close(viewer, patient, task).boxed()
+    }
+
+    fn consent<'a>(&'a self, viewer: &'a Viewer, patient: Id<Patient>) -> Answer<'a, ConsentView> {
+        self.consent_view(viewer, patient).boxed()
+    }
+
+    fn record_consent<'a>(
+        &'a self,
+        viewer: &'a Viewer,
+        patient: Id<Patient>,
+        told: &'a ToldByPatient,
+    ) -> Answer<'a, InForce> {
+        self.record_told(viewer, patient, told).boxed()
     }
 }
 

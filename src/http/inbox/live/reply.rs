@@ -201,7 +201,7 @@ fn our_number(loaded: &Loaded) -> Option<PhoneNumber> {
 }
 
 /// Names a form that was sent off, whatever the browser sent: the same form of the same session is the same reply.
-fn form_key(viewer: &Viewer, once: &str) -> String {
+pub(super) fn form_key(viewer: &Viewer, once: &str) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(viewer.session.id.as_bytes());
     context.update(once.as_bytes());

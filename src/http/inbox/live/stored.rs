@@ -111,17 +111,6 @@ impl LiveInbox {
         Phi::new(labels.and_then(|labels| labels.provider).unwrap_or_else(|| "the clinic".to_owned()))
     }
 
-    /// The ids under which rows of `patient` may stand: its own, and those of the patients that were merged into it.
-    pub(super) async fn ids_of(
-        &self,
-        tenant: Id<Tenant>,
-        patient: Id<Patient>,
-    ) -> Result<Vec<Id<Patient>>, InboxError> {
-        let query = sql("SELECT id FROM patient WHERE tenant = $1 AND (id = $2 OR merged_into = $2) ORDER BY id");
-        let rows = self.db.all(query.bind(tenant).bind(patient)).await.map_err(failed)?;
-        rows.iter().map(|row| row.get("id")).collect::<Result<_, DbError>>().map_err(failed)
-    }
-
     /// How `patient` on a number stands towards texts of `category`.
     pub(super) async fn standing(
         &self,

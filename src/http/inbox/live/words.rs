@@ -2,12 +2,15 @@
 
 use super::scope::StoredReading;
 use crate::{
-    consent, guard,
+    consent::{self, Method, Source},
+    guard,
     http::inbox::source::{Delivery, DeliveryState, DraftFinding, Filing, FilingState, Reading, Urgency},
     intent::Intent,
     kernel::{Language, Phi},
     messaging::state,
+    patient::NumberKind,
     routing::TaskReason,
+    template::{FormWord, TextKey},
 };
 
 /// How far an outbound text is.
@@ -158,6 +161,60 @@ pub(super) const fn consented(category: consent::Category) -> &'static str {
     }
 }
 
+/// How a consent came to us.
+pub(super) fn consent_source(source: Source, method: Option<Method>) -> String {
+    let came = match source {
+        Source::Fhir => "Consent in the EHR",
+        Source::Desk => "At the desk",
+        Source::Import => "Imported list",
+        Source::Start => "Texted START",
+        Source::Stop => "Texted STOP",
+        Source::Staff => "Told staff",
+        Source::Carrier => "Told by the carrier",
+    };
+    method.map_or_else(|| came.to_owned(), |method| format!("{came}, {}", told(method)))
+}
+
+/// How the patient's word came.
+pub(super) const fn told(method: Method) -> &'static str {
+    match method {
+        Method::InPerson => "in person",
+        Method::Phone => "by phone",
+        Method::PaperForm => "signed paper form",
+        Method::OnlineForm => "online form",
+        Method::Portal => "by the patient portal",
+        Method::Email => "by e-mail",
+        Method::Letter => "by letter",
+        Method::Text => "by text",
+    }
+}
+
+/// Which wording, as staff call it. What is not ours is called as the ledger calls it.
+pub(super) fn wording(stored: &str) -> String {
+    if let Ok(FormWord { key: TextKey::ConsentForm, version, language }) = stored.parse() {
+        let language = match language {
+            Language::English => "English",
+            Language::Spanish => "Spanish",
+        };
+        return format!("Consent form, version {version}, {language}");
+    }
+    match stored.strip_prefix("started:") {
+        Some(version) => format!("Answer to START, version {version}"),
+        None => stored.to_owned(),
+    }
+}
+
+/// What kind of phone a number is.
+pub(super) const fn phone(kind: NumberKind) -> &'static str {
+    match kind {
+        NumberKind::Sms => "for texts",
+        NumberKind::Mobile => "mobile",
+        NumberKind::Unspecified => "phone",
+        NumberKind::Home => "home",
+        NumberKind::Work => "work",
+    }
+}
+
 /// A finding of the guard in `text`, in characters.
 pub(super) fn finding(found: &guard::Finding, text: &str) -> DraftFinding {
     let characters = |end: usize| text.get(..end).map_or(0, |before| before.chars().count());
@@ -200,6 +257,15 @@ mod tests {
         let verdict = guard::check(text, &[]);
         let found = finding(verdict.findings.first().unwrap(), text);
         assert_eq!((found.category, found.start, found.end), ("medication_name", 13, 22));
+    }
+
+    #[test]
+    fn a_wording_is_called_as_staff_know_it() {
+        assert_eq!(wording("consent_form:2:es"), "Consent form, version 2, Spanish");
+        assert_eq!(wording("started:1"), "Answer to START, version 1");
+        assert_eq!(wording("front-desk-2019"), "front-desk-2019");
+        assert_eq!(consent_source(Source::Desk, Some(Method::InPerson)), "At the desk, in person");
+        assert_eq!(consent_source(Source::Stop, None), "Texted STOP");
     }
 
     #[test]
