@@ -15,7 +15,7 @@ pub use codes::{Category, Decision, Method, Source};
 pub use ledger::{ConsentEntry, Entry, NewEntry, entries, is_recorded, record};
 pub use proof::{Proof, proof};
 pub use standing::{Decided, Standing, standing};
-pub use suppression::{Suppression, mark_confirmed, release, release_of_staff, suppress, suppression};
+pub use suppression::{Release, Suppression, mark_confirmed, release, release_of_staff, suppress, suppression};
 
 use crate::{db::DbError, vault::VaultError};
 

@@ -20,8 +20,9 @@ pub struct Suppression {
     pub confirmed: bool,
 }
 
-/// Stops `number_token` for every workflow, from this transaction on. Stopping a stopped number changes nothing, except
-/// that STOP from the phone, or a block at the carrier, takes the place of what staff had stopped: only START undoes it.
+/// Stops `number_token` for every workflow, from this transaction on, as said at `at`. Stopping a stopped number changes
+/// nothing but since when it is stopped, except that STOP from the phone, or a block at the carrier, takes the place of
+/// what staff had stopped: only START undoes it.
 ///
 /// Returns whether anything has changed.
 ///
@@ -45,26 +46,51 @@ pub async fn suppress(
             .bind(at),
         )
         .await?;
-    Ok(changed == 1)
+    if changed == 1 {
+        return Ok(true);
+    }
+    // The last STOP is the one that a START has to come after.
+    tx.execute(
+        sql("UPDATE suppression SET since = $3 WHERE tenant = $1 AND number_token = $2 AND stopped = 1 AND since < $3 AND source = $4")
+            .bind(tenant)
+            .bind(number_token)
+            .bind(at)
+            .bind(source.code()),
+    )
+    .await?;
+    Ok(false)
 }
 
-/// Lets `number_token` be texted again, after START or new explicit consent.
-///
-/// Returns whether it was stopped before.
+/// What a START has done to a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// It may be texted; it was stopped before.
+    Released,
+    /// It may be texted, as before.
+    WasOpen,
+    /// It stays stopped: the STOP was said later than the START.
+    StoppedSince,
+}
+
+/// Lets `number_token` be texted again, after START or new explicit consent that was said at `at`, unless the number was
+/// stopped later than that. A block that the carrier reported is lifted in any case: the carrier keeps its own list.
 ///
 /// # Errors
 /// [`DbError`] as the database refuses or is away.
-pub async fn release(tx: &mut Tx, tenant: Id<Tenant>, number_token: &[u8], at: Timestamp) -> Result<bool, DbError> {
+pub async fn release(tx: &mut Tx, tenant: Id<Tenant>, number_token: &[u8], at: Timestamp) -> Result<Release, DbError> {
     let changed = tx
         .execute(
             sql("UPDATE suppression SET stopped = 0, source = 'start', since = $3, confirmed_at = NULL \
-                 WHERE tenant = $1 AND number_token = $2 AND stopped = 1")
+                 WHERE tenant = $1 AND number_token = $2 AND stopped = 1 AND (since <= $3 OR source = 'carrier')")
             .bind(tenant)
             .bind(number_token)
             .bind(at),
         )
         .await?;
-    Ok(changed == 1)
+    if changed == 1 {
+        return Ok(Release::Released);
+    }
+    Ok(if of_number(tx, tenant, number_token).await?.stopped { Release::StoppedSince } else { Release::WasOpen })
 }
 
 /// Lets `number_token` be texted again that staff had stopped on the patient's word before `agreed_at`, when the patient

@@ -2,7 +2,7 @@
 
 use crate::{
     audit::{self, Action, Actor, AuditEntry, AuditSigner, Detail},
-    consent::{self, Category, ConsentEntry, Decision, NewEntry, Source},
+    consent::{self, Category, ConsentEntry, Decision, NewEntry, Release, Source},
     db::{DbError, Tx, sql},
     intent::Compliance,
     kernel::{Id, Instruments, Patient, Tenant},
@@ -39,14 +39,17 @@ impl Wish {
         (0..patients * Category::ALL.len()).map(|_| instruments.new_id()).collect()
     }
 
-    /// Puts it in force.
-    pub(super) async fn enforce(&self, tx: &mut Tx) -> Result<(), DbError> {
-        match self.what {
-            Compliance::Help => return Ok(()),
-            Compliance::OptOut => self.stop(tx).await?,
-            Compliance::OptIn => self.start(tx).await?,
-        }
-        let code = if self.what == Compliance::OptOut { "stop" } else { "start" };
+    /// Puts it in force. Whether it is: a START that is read after a STOP which was said later is not.
+    pub(super) async fn enforce(&self, tx: &mut Tx) -> Result<bool, DbError> {
+        let code = match self.what {
+            Compliance::Help => return Ok(true),
+            Compliance::OptOut => {
+                self.stop(tx).await?;
+                "stop"
+            }
+            Compliance::OptIn if self.start(tx).await? => "start",
+            Compliance::OptIn => "start-overtaken",
+        };
         let mut entry = AuditEntry::new(Actor::System("routing"), Action::Consent, "keyword")
             .about("message", self.message)
             .with_detail(Detail::new().code("wish", code));
@@ -60,11 +63,14 @@ impl Wish {
                 entry = entry.about("attempt-in-flight", attempt);
             }
         }
-        audit::record(tx, &entry, &self.signer).await.map(|_| ())
+        audit::record(tx, &entry, &self.signer).await?;
+        Ok(code != "start-overtaken")
     }
 
+    /// A STOP stops whenever it is read, also when it was said before the START that we know of: texts come late and
+    /// clocks differ, and one text too few is the smaller harm.
     async fn stop(&self, tx: &mut Tx) -> Result<(), DbError> {
-        let fresh = consent::suppress(tx, self.tenant, &self.number_token, Source::Stop, self.now).await?;
+        let fresh = consent::suppress(tx, self.tenant, &self.number_token, Source::Stop, self.received_at).await?;
         if self.carrier_answered {
             consent::mark_confirmed(tx, self.tenant, &self.number_token, self.now).await?;
         }
@@ -84,8 +90,12 @@ impl Wish {
 
     /// START is new explicit consent of whoever holds the phone: a patient who is alone on the number agrees to what
     /// the confirmation says; of several, each gets back what STOP took.
-    async fn start(&self, tx: &mut Tx) -> Result<(), DbError> {
-        consent::release(tx, self.tenant, &self.number_token, self.now).await?;
+    ///
+    /// It counts from when it was said: a START that a lost webhook delayed must not undo the STOP that followed it.
+    async fn start(&self, tx: &mut Tx) -> Result<bool, DbError> {
+        if consent::release(tx, self.tenant, &self.number_token, self.received_at).await? == Release::StoppedSince {
+            return Ok(false);
+        }
         let alone = self.patients.len() == 1;
         let mut ids = self.entries.iter();
         for patient in &self.patients {
@@ -97,7 +107,7 @@ impl Wish {
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Whether the patient had agreed to the category before STOP, and by STOP alone does not any more.
@@ -143,7 +153,7 @@ impl Wish {
             recorded_by: format!("message:{}", self.message),
             proof: None,
             origin: None,
-            effective_at: self.now,
+            effective_at: if decision == Decision::Granted { self.received_at } else { self.now },
             recorded_at: self.now,
         };
         consent::record(tx, &entry).await.map(|_| ())

@@ -327,14 +327,16 @@ impl Command for CommitReading {
         messaging::mark_read(tx, self.tenant, &self.text, self.conversation, self.patient, self.language, self.now)
             .await?;
         self.keep_reading(tx).await?;
-        if let Some(wish) = &self.wish {
-            wish.enforce(tx).await?;
-        }
+        let in_force = match &self.wish {
+            Some(wish) => wish.enforce(tx).await?,
+            None => true,
+        };
         if let Some(task) = &self.task {
             // Before the answer that says so (law 6).
             open_task(tx, task).await?;
         }
-        if let Some(answer) = &self.answer
+        if in_force
+            && let Some(answer) = &self.answer
             && self.is_due(tx, answer).await?
         {
             messaging::queue(tx, &answer.prepared).await?;

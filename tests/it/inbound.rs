@@ -115,6 +115,32 @@ both_databases! {
         service.stop().await;
     }
 
+    async fn a_start_that_comes_late_does_not_undo_the_stop_that_followed_it(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        let ana = service.patient("ana", "Ana", ANA).await;
+        service.app.schedule().await.unwrap();
+        service.settle().await;
+        service.carrier.faults().add(Fault::new(FaultKind::WebhooksRefused));
+        service.text(ANA, "START").await;
+        service.carrier.faults().clear();
+        service.advance(SignedDuration::from_secs(30));
+        service.text(ANA, "STOP").await;
+        service.settle().await;
+        assert_eq!(service.on(ANA).len(), 1, "STOP is confirmed: {:?}", service.on(ANA));
+        // The list brings the START.
+        service.advance(SignedDuration::from_mins(10));
+        service.settle().await;
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM message WHERE direction = 'in' AND state = 'read'").await, 2);
+        queue_reminder(&service, ana).await;
+        service.settle().await;
+        assert_eq!(service.on(ANA).len(), 1, "nothing left after STOP: {:?}", service.on(ANA));
+        // A new START counts.
+        service.text(ANA, "START").await;
+        service.settle().await;
+        assert_eq!(service.on(ANA).len(), 2, "{:?}", service.on(ANA));
+        service.stop().await;
+    }
+
     async fn a_forged_webhook_leaves_nothing(database: TestDatabase) {
         let service = Service::start(&database, Setting::default()).await;
         let url = format!("{}carriers/twilio/riverside/inbound", service.base);
