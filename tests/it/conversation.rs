@@ -8,7 +8,8 @@ use crate::{
 };
 use chartwire::{
     db::{sql, sql_built},
-    sandbox::{HeldRequest, carrier::Direction, clinic::persona},
+    kernel::{Id, Patient},
+    sandbox::{Fault, FaultRule, HeldRequest, carrier::Direction, clinic::persona},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -54,11 +55,15 @@ pub(crate) async fn offered(database: &TestDatabase) -> Service {
     service
 }
 
+async fn patient(service: &Service, person: &Person) -> Id<Patient> {
+    service.directory().by_fhir_id(service.tenant, person.id).await.unwrap().unwrap().id
+}
+
 /// A time that a patient was offered: the slot's id, and when.
 pub(crate) async fn offer(service: &Service, person: &Person, number: u8) -> (String, Timestamp) {
-    let patient = service.directory().by_fhir_id(service.tenant, person.id).await.unwrap().unwrap();
+    let patient = patient(service, person).await;
     let query = sql("SELECT offered FROM question WHERE context = 'reschedule_offer' AND patient = $1 ORDER BY id DESC LIMIT 1");
-    let row = service.app.db().one(query.bind(patient.id)).await.unwrap();
+    let row = service.app.db().one(query.bind(patient)).await.unwrap();
     let asked: Value = serde_json::from_str(&row.get::<String>("offered").unwrap()).unwrap();
     let offered = asked["offered"].as_array().unwrap().iter().find(|offered| offered["number"] == number).unwrap();
     let slot = offered["slot"].as_str().unwrap().strip_prefix("Slot/").unwrap();
@@ -104,25 +109,38 @@ pub(crate) async fn staff_move(service: &Service, appointment: &str, slot: &str)
 
 /// Somebody else's write comes between: the held request waits until it is done.
 pub(crate) async fn overtake(service: &Service, held: HeldRequest, others: impl Future<Output = ()>) {
-    let overtaken = async {
-        let open = held.reached().await.unwrap();
-        others.await;
-        open.send(()).unwrap();
+    let mut settling = std::pin::pin!(service.settle());
+    let open = tokio::select! {
+        () = &mut settling => panic!("the request did not come"),
+        open = held.reached() => open.unwrap(),
     };
-    tokio::join!(service.settle(), overtaken);
+    others.await;
+    open.send(()).unwrap();
+    settling.await;
 }
 
-/// An hour in which jobs fall due every few minutes.
-pub(crate) async fn an_hour_passes(service: &Service) {
+/// The EHR is down for an hour, in which jobs fall due every few minutes.
+pub(crate) async fn an_hour_without_ehr(service: &Service) {
+    service.ehr.misbehaviour().add(FaultRule::always(Fault::Unavailable));
     for _ in 0..12 {
         service.advance(SignedDuration::from_mins(5));
         service.settle().await;
     }
 }
 
+/// The EHR is up again, and as much time has passed as it takes to notice.
+pub(crate) async fn the_ehr_is_back(service: &Service) {
+    service.ehr.misbehaviour().clear();
+    service.advance(SignedDuration::from_mins(10));
+    service.settle().await;
+}
+
 /// The conversation stands on the patient's phone and in the chart, equal in words, order and number, as `told`: each
 /// one `>` (to the patient) or `<` (from the patient) and words that it contains. Nothing of it is waiting.
 pub(crate) async fn ends(service: &Service, person: &Person, told: &[&str]) {
+    // Filing looks again soon where a text was just leaving, and the schedule is read once more.
+    service.advance(SignedDuration::from_mins(2));
+    service.settle().await;
     let on_the_phone = service.carrier.on_phone(person.phone).into_iter().map(|text| {
         let sign = if text.direction == Direction::Inbound { "<" } else { ">" };
         format!("{sign} {}", text.body)
@@ -139,6 +157,9 @@ pub(crate) async fn ends(service: &Service, person: &Person, told: &[&str]) {
     assert!(filed.iter().all(|text| text["status"] == "completed"), "{filed:#?}");
     let sent: Vec<Timestamp> = filed.iter().map(|text| text["sent"].as_str().unwrap().parse().unwrap()).collect();
     assert!(sent.is_sorted(), "{sent:?}");
+    let waiting = sql("SELECT COUNT(*) AS n FROM message WHERE patient = $1 AND state IN ('received', 'queued', 'sending')");
+    let waiting = service.app.db().one(waiting.bind(patient(service, person).await)).await.unwrap();
+    assert_eq!(waiting.get::<i64>("n").unwrap(), 0);
 }
 
 /// A Communication as [`ends`] writes it.
@@ -170,7 +191,6 @@ pub(crate) async fn books_are_closed(service: &Service) {
         "slot_hold",
         "ehr_write WHERE state NOT IN ('written', 'rejected')",
         "job WHERE state = 'dead'",
-        "message WHERE state IN ('received', 'queued', 'sending')",
     ] {
         let text = format!("SELECT COUNT(*) AS n FROM {open}");
         assert_eq!(service.app.db().one(sql_built(text)).await.unwrap().get::<i64>("n").unwrap(), 0, "{open}");
@@ -179,8 +199,8 @@ pub(crate) async fn books_are_closed(service: &Service) {
 
 /// The open work for people about a patient, by its reason.
 pub(crate) async fn tasks(service: &Service, person: &Person) -> Vec<String> {
-    let patient = service.directory().by_fhir_id(service.tenant, person.id).await.unwrap().unwrap();
-    let query = sql("SELECT reason FROM staff_task WHERE patient = $1 AND state = 'open' ORDER BY id").bind(patient.id);
+    let patient = patient(service, person).await;
+    let query = sql("SELECT reason FROM staff_task WHERE patient = $1 AND state = 'open' ORDER BY id").bind(patient);
     let rows = service.app.db().all(query).await.unwrap();
     rows.iter().map(|row| row.get("reason").unwrap()).collect()
 }
