@@ -105,7 +105,7 @@ pub struct FaultOrder {
     pub seed: Option<u64>,
 }
 
-struct Rules {
+struct Orders {
     rules: Vec<FaultRule>,
     draw: SeededEntropy,
     held: Vec<Door>,
@@ -144,7 +144,7 @@ pub struct HeldRequestGone;
 /// The fault rules of one peer. A clone is another handle on the same rules.
 #[derive(Clone)]
 pub struct Misbehaviour {
-    rules: Arc<Mutex<Rules>>,
+    orders: Arc<Mutex<Orders>>,
     spared: Option<Arc<str>>,
 }
 
@@ -152,8 +152,8 @@ impl Misbehaviour {
     /// No faults; `percent` rules will be drawn by `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let rules = Rules { rules: Vec::new(), draw: SeededEntropy::new(seed), held: Vec::new() };
-        Self { rules: Arc::new(Mutex::new(rules)), spared: None }
+        let orders = Orders { rules: Vec::new(), draw: SeededEntropy::new(seed), held: Vec::new() };
+        Self { orders: Arc::new(Mutex::new(orders)), spared: None }
     }
 
     /// Spares requests whose `Authorization` header is `value`: the peer's own staff neither suffers nor uses up
@@ -204,7 +204,7 @@ impl Misbehaviour {
     #[must_use]
     pub fn draw(&self, method: &str, path: &str) -> Option<Fault> {
         let mut held = self.locked();
-        let Rules { rules, draw, .. } = &mut *held;
+        let Orders { rules, draw, .. } = &mut *held;
         for rule in rules.iter_mut().filter(|rule| rule.matches(method, path)) {
             if rule.skip > 0 {
                 rule.skip -= 1;
@@ -247,8 +247,8 @@ impl Misbehaviour {
         self.spared.is_some() && authorization == self.spared.as_deref()
     }
 
-    fn locked(&self) -> std::sync::MutexGuard<'_, Rules> {
-        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    fn locked(&self) -> std::sync::MutexGuard<'_, Orders> {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

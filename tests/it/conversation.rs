@@ -4,7 +4,7 @@
 use crate::{
     database::TestDatabase,
     feed::chart,
-    service::{ANA, PRIYA, Service, Setting},
+    service::{ANA, JAMES, PRIYA, Service, Setting},
 };
 use chartwire::{
     db::{sql, sql_built},
@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// A patient with a visit at Dr. Smith's in three days.
+/// A patient with a visit at Dr. Smith's.
 pub(crate) struct Person {
     pub(crate) id: &'static str,
     pub(crate) phone: &'static str,
@@ -24,6 +24,8 @@ pub(crate) struct Person {
 
 pub(crate) const ANA_LOPEZ: Person =
     Person { id: persona::ANA_LOPEZ, phone: ANA, appointment: "appointment-ana-lopez" };
+pub(crate) const JAMES_CARTER: Person =
+    Person { id: persona::JAMES_CARTER, phone: JAMES, appointment: "appointment-james-carter" };
 pub(crate) const PRIYA_NAIR: Person =
     Person { id: persona::PRIYA_NAIR, phone: PRIYA, appointment: "appointment-priya-nair" };
 
@@ -34,6 +36,8 @@ pub(crate) const REMINDER: &str = "> Reply C to confirm or R to reschedule.";
 pub(crate) const OFFER: &str = "> Open times: 1)";
 pub(crate) const TAKEN: &str = "> that time was just taken. Open now: 1)";
 pub(crate) const MOVED: &str = "> Done. Your visit is now";
+pub(crate) const CHANGED: &str = "> your visit is now";
+pub(crate) const PERSON: &str = "> a team member will text you back";
 pub(crate) const CONFIRMED: &str = "> you are confirmed for";
 
 /// The schedule is known on the eve, so that the reminder three days before falls due while the service runs.
@@ -62,7 +66,9 @@ async fn patient(service: &Service, person: &Person) -> Id<Patient> {
 /// A time that a patient was offered: the slot's id, and when.
 pub(crate) async fn offer(service: &Service, person: &Person, number: u8) -> (String, Timestamp) {
     let patient = patient(service, person).await;
-    let query = sql("SELECT offered FROM question WHERE context = 'reschedule_offer' AND patient = $1 ORDER BY id DESC LIMIT 1");
+    let query = sql(
+        "SELECT offered FROM question WHERE context = 'reschedule_offer' AND patient = $1 ORDER BY id DESC LIMIT 1",
+    );
     let row = service.app.db().one(query.bind(patient)).await.unwrap();
     let asked: Value = serde_json::from_str(&row.get::<String>("offered").unwrap()).unwrap();
     let offered = asked["offered"].as_array().unwrap().iter().find(|offered| offered["number"] == number).unwrap();
@@ -157,7 +163,8 @@ pub(crate) async fn ends(service: &Service, person: &Person, told: &[&str]) {
     assert!(filed.iter().all(|text| text["status"] == "completed"), "{filed:#?}");
     let sent: Vec<Timestamp> = filed.iter().map(|text| text["sent"].as_str().unwrap().parse().unwrap()).collect();
     assert!(sent.is_sorted(), "{sent:?}");
-    let waiting = sql("SELECT COUNT(*) AS n FROM message WHERE patient = $1 AND state IN ('received', 'queued', 'sending')");
+    let waiting =
+        sql("SELECT COUNT(*) AS n FROM message WHERE patient = $1 AND state IN ('received', 'queued', 'sending')");
     let waiting = service.app.db().one(waiting.bind(patient(service, person).await)).await.unwrap();
     assert_eq!(waiting.get::<i64>("n").unwrap(), 0);
 }
@@ -172,7 +179,7 @@ fn shown(text: &Value) -> String {
 /// The EHR's schedule is whole: a slot is busy if and only if one visit fills it, at its time; nothing is held. And our
 /// own books hold nothing open.
 pub(crate) async fn books_are_closed(service: &Service) {
-    let appointments = chart(service, "Appointment?status=booked&_count=500").await;
+    let appointments = chart(service, "Appointment?status=booked,fulfilled&_count=500").await;
     let mut filled: BTreeMap<String, &Value> = BTreeMap::new();
     for appointment in &appointments {
         for slot in appointment["slot"].as_array().into_iter().flatten() {
@@ -187,11 +194,7 @@ pub(crate) async fn books_are_closed(service: &Service) {
         assert_eq!((&visit["start"], &visit["end"]), (&slot["start"], &slot["end"]));
     }
     assert!(filled.is_empty(), "booked and not busy: {filled:?}");
-    for open in [
-        "slot_hold",
-        "ehr_write WHERE state NOT IN ('written', 'rejected')",
-        "job WHERE state = 'dead'",
-    ] {
+    for open in ["slot_hold", "ehr_write WHERE state NOT IN ('written', 'rejected')", "job WHERE state = 'dead'"] {
         let text = format!("SELECT COUNT(*) AS n FROM {open}");
         assert_eq!(service.app.db().one(sql_built(text)).await.unwrap().get::<i64>("n").unwrap(), 0, "{open}");
     }

@@ -178,12 +178,7 @@ impl Scheduling {
     }
 }
 
-fn move_intent(
-    ehr: &Ehr,
-    appointment: &ResourceRef,
-    slot: &ResourceRef,
-    holder: Id<SlotHolder>,
-) -> WriteIntent {
+fn move_intent(ehr: &Ehr, appointment: &ResourceRef, slot: &ResourceRef, holder: Id<SlotHolder>) -> WriteIntent {
     WriteIntent { tenant: ehr.tenant, words: format!("move {appointment} {slot} {holder}") }
 }
 
