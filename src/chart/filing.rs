@@ -121,7 +121,8 @@ impl Filing {
         Ok(self.note(ehr, due, None, Some(code)).await?)
     }
 
-    /// The texts that the chart does not show as they are, in order.
+    /// The texts that the chart does not show as they are, in the order in which they came and left: one may have waited
+    /// for the gate.
     async fn due(&self, tenant: Id<Tenant>, conversation: Id<Conversation>) -> Result<Vec<Due>, DbError> {
         let rows = self
             .db
@@ -129,7 +130,8 @@ impl Filing {
                 sql("SELECT m.id, m.state, f.reference FROM message m \
                      LEFT JOIN chart_filing f ON f.tenant = m.tenant AND f.message = m.id \
                      WHERE m.tenant = $1 AND m.conversation = $2 AND m.state NOT IN ('received', 'queued', 'dropped') \
-                     AND (f.state IS NULL OR f.state <> m.state) ORDER BY m.id")
+                     AND (f.state IS NULL OR f.state <> m.state) ORDER BY COALESCE(m.received_at, m.sent_at, \
+                     (SELECT MAX(a.committed_at) FROM attempt a WHERE a.tenant = m.tenant AND a.message = m.id), m.created_at), m.id")
                 .bind(tenant)
                 .bind(conversation),
             )

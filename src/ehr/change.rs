@@ -49,7 +49,10 @@ impl Ledger {
             let resource = ehr.client.read(target).await?;
             let version = resource.version().map(|version| version.as_str().to_owned());
             let operations = match decide(&resource)? {
-                Step::Done => return self.found_done(intent, target, version).await,
+                Step::Done => {
+                    self.found_done(intent, target, version.as_deref()).await?;
+                    return Ok(ChangeOutcome::Done { version });
+                }
                 Step::Changed => return Ok(ChangeOutcome::Changed),
                 Step::Edit(operations) => operations,
             };
@@ -68,10 +71,9 @@ impl Ledger {
                 Err(EhrError::Unknown) => {
                     let now = ehr.client.read(target).await?;
                     let version = now.version().map(|version| version.as_str().to_owned());
-                    return match decide(&now)? {
-                        Step::Done => self.found_done(intent, target, version).await,
-                        Step::Changed | Step::Edit(_) => Err(EhrError::Unknown),
-                    };
+                    let Step::Done = decide(&now)? else { return Err(EhrError::Unknown) };
+                    self.found_done(intent, target, version.as_deref()).await?;
+                    return Ok(ChangeOutcome::Done { version });
                 }
                 Err(error) => return Err(error),
             }
@@ -79,19 +81,21 @@ impl Ledger {
         Err(EhrError::Conflict)
     }
 
-    /// What was left open is written after all.
-    async fn found_done(
+    /// The EHR shows what `intent` was to bring about: where it was left open it is written after all.
+    ///
+    /// # Errors
+    /// [`EhrError`] as database or vault are away.
+    pub(super) async fn found_done(
         &self,
         intent: &WriteIntent,
         target: &ResourceRef,
-        version: Option<String>,
-    ) -> Result<ChangeOutcome, EhrError> {
-        if let Some(("pending" | "unknown", _)) =
-            self.last(intent).await?.as_ref().map(|(state, v)| (state.as_str(), v))
-        {
-            let found = WrittenRef { reference: target.to_string(), version: version.clone() };
+        version: Option<&str>,
+    ) -> Result<(), EhrError> {
+        let last = self.last(intent).await?;
+        if last.is_some_and(|(state, _)| matches!(state.as_str(), "pending" | "unknown")) {
+            let found = WrittenRef { reference: target.to_string(), version: version.map(str::to_owned) };
             self.settle(intent, "written", Some(&found), None).await?;
         }
-        Ok(ChangeOutcome::Done { version })
+        Ok(())
     }
 }

@@ -53,19 +53,21 @@ impl LeasedJob {
 }
 
 async fn finish_all(jobs: &[&LeasedJob], tx: &mut Tx) -> Result<u64, DbError> {
-    // One that was asked for again while it ran goes back to the queue instead.
+    let done = among("DELETE FROM job WHERE again = 0 AND ", jobs, tx.is_postgres());
+    // One that was asked for again while it ran goes back to the queue instead. After the deletion: what is asked for
+    // between the two statements keeps its row, and is seen here.
     let again = among(
         "UPDATE job SET state = 'ready', again = 0, attempts = 0, lease_token = NULL, lease_until = NULL WHERE again = 1 AND ",
         jobs,
         tx.is_postgres(),
     );
-    let done = among("DELETE FROM job WHERE again = 0 AND ", jobs, tx.is_postgres());
+    let finished = tx.execute(done).await?;
     let released = tx.execute(again).await?;
     if released > 0 || jobs.iter().any(|job| job.lane.is_some()) {
         // The next job of the lane may start now.
         tx.publish(Topic::Jobs, "");
     }
-    Ok(released + tx.execute(done).await?)
+    Ok(released + finished)
 }
 
 /// `prefix` followed by a condition that holds for exactly these leases.

@@ -15,6 +15,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// One way to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,15 +105,46 @@ pub struct FaultOrder {
     pub seed: Option<u64>,
 }
 
-struct Rules {
+struct Orders {
     rules: Vec<FaultRule>,
     draw: SeededEntropy,
+    held: Vec<Door>,
 }
+
+/// Where the next matching request waits.
+struct Door {
+    method: String,
+    path_prefix: String,
+    reached: oneshot::Sender<()>,
+    opened: oneshot::Receiver<()>,
+}
+
+/// A request that waits before anything is done, so that others come first for certain. Dropping it lets it go on.
+pub struct HeldRequest {
+    reached: oneshot::Receiver<()>,
+    open: oneshot::Sender<()>,
+}
+
+impl HeldRequest {
+    /// Waits until the request has come and stands waiting; gives what lets it go on.
+    ///
+    /// # Errors
+    /// [`HeldRequestGone`] when the peer has stopped or was told to behave again before the request came.
+    pub async fn reached(self) -> Result<oneshot::Sender<()>, HeldRequestGone> {
+        self.reached.await.map_err(|_| HeldRequestGone)?;
+        Ok(self.open)
+    }
+}
+
+/// The request that was to be held will not come.
+#[derive(Debug, thiserror::Error)]
+#[error("the peer holds no request any more: order it again")]
+pub struct HeldRequestGone;
 
 /// The fault rules of one peer. A clone is another handle on the same rules.
 #[derive(Clone)]
 pub struct Misbehaviour {
-    rules: Arc<Mutex<Rules>>,
+    orders: Arc<Mutex<Orders>>,
     spared: Option<Arc<str>>,
 }
 
@@ -120,8 +152,8 @@ impl Misbehaviour {
     /// No faults; `percent` rules will be drawn by `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let rules = Rules { rules: Vec::new(), draw: SeededEntropy::new(seed) };
-        Self { rules: Arc::new(Mutex::new(rules)), spared: None }
+        let orders = Orders { rules: Vec::new(), draw: SeededEntropy::new(seed), held: Vec::new() };
+        Self { orders: Arc::new(Mutex::new(orders)), spared: None }
     }
 
     /// Spares requests whose `Authorization` header is `value`: the peer's own staff neither suffers nor uses up
@@ -146,9 +178,20 @@ impl Misbehaviour {
         held.rules.extend(order.rules);
     }
 
+    /// Holds the next request with this method and path prefix before anything is done, until it is let go.
+    #[must_use]
+    pub fn hold(&self, method: &str, path_prefix: &str) -> HeldRequest {
+        let ((tell, reached), (open, opened)) = (oneshot::channel(), oneshot::channel());
+        let (method, path_prefix) = (method.to_owned(), path_prefix.to_owned());
+        self.locked().held.push(Door { method, path_prefix, reached: tell, opened });
+        HeldRequest { reached, open }
+    }
+
     /// Behaves again.
     pub fn clear(&self) {
-        self.locked().rules.clear();
+        let mut held = self.locked();
+        held.rules.clear();
+        held.held.clear();
     }
 
     /// The rules in force, with what is left of their counts.
@@ -161,7 +204,7 @@ impl Misbehaviour {
     #[must_use]
     pub fn draw(&self, method: &str, path: &str) -> Option<Fault> {
         let mut held = self.locked();
-        let Rules { rules, draw } = &mut *held;
+        let Orders { rules, draw, .. } = &mut *held;
         for rule in rules.iter_mut().filter(|rule| rule.matches(method, path)) {
             if rule.skip > 0 {
                 rule.skip -= 1;
@@ -192,13 +235,20 @@ impl Misbehaviour {
         Router::new().route("/sandbox/misbehave", post(order).get(list).delete(clear)).with_state(self.clone())
     }
 
+    fn door(&self, method: &str, path: &str) -> Option<Door> {
+        let held = &mut self.locked().held;
+        let here = |door: &Door| door.method.eq_ignore_ascii_case(method) && path.starts_with(&door.path_prefix);
+        let place = held.iter().position(here)?;
+        Some(held.remove(place))
+    }
+
     fn spares(&self, request: &Request) -> bool {
         let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         self.spared.is_some() && authorization == self.spared.as_deref()
     }
 
-    fn locked(&self) -> std::sync::MutexGuard<'_, Rules> {
-        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    fn locked(&self) -> std::sync::MutexGuard<'_, Orders> {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -209,6 +259,11 @@ fn below_percent(draw: &dyn Entropy, percent: u8) -> bool {
 async fn misbehave(State(held): State<Misbehaviour>, request: Request, next: Next) -> Response {
     if held.spares(&request) {
         return next.run(request).await;
+    }
+    if let Some(door) = held.door(request.method().as_str(), request.uri().path()) {
+        // Nobody waits for it any more, or nobody opens: it goes on.
+        let _ = door.reached.send(());
+        let _ = door.opened.await;
     }
     let Some(fault) = held.draw(request.method().as_str(), request.uri().path()) else {
         return next.run(request).await;
@@ -283,6 +338,22 @@ mod tests {
         assert!(reqwest::get(format!("{base}/work")).await.is_err());
         assert_eq!(done.load(Ordering::SeqCst), 1);
         assert_eq!(reqwest::get(format!("{base}/work")).await.unwrap().text().await.unwrap(), "1");
+    }
+
+    #[tokio::test]
+    async fn a_held_request_is_worked_on_after_those_that_come_later() {
+        let held = Misbehaviour::new(1);
+        let (base, _, _stop) = counting_peer(&held).await;
+        let first = held.hold("GET", "/work");
+        let url = format!("{base}/work");
+        let text = async || reqwest::get(&url).await.unwrap().text().await.unwrap();
+        let overtaken = async {
+            let open = first.reached().await.unwrap();
+            let overtaking = text().await;
+            open.send(()).unwrap();
+            overtaking
+        };
+        assert_eq!(tokio::join!(text(), overtaken), ("1".to_owned(), "0".to_owned()));
     }
 
     #[tokio::test]

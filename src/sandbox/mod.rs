@@ -17,7 +17,7 @@ pub mod server;
 
 pub use authorization::{LaunchContext, RegisteredClient};
 pub use ehr::{EhrOptions, RunningEhr};
-pub use misbehaviour::{Fault, FaultOrder, FaultRule, Misbehaviour};
+pub use misbehaviour::{Fault, FaultOrder, FaultRule, HeldRequest, HeldRequestGone, Misbehaviour};
 
 /// Why a sandbox peer did not start.
 #[derive(Debug, thiserror::Error)]

@@ -238,6 +238,8 @@ impl Workflows {
             (Truth::Landed, Some(current)) => Ok(Self::landed(turn, &current)),
             (Truth::Moved, Some(current)) => Ok(Self::moved_by_staff(turn, &current)),
             (Truth::Past, _) => Ok(self.too_late(turn)),
+            // It may be our own doing, of which nobody has heard.
+            (_, Some(current)) if step == Step::Cancel && current.is_cancelled() => self.cancel(turn).await,
             (_, current) => Ok(self.visit_is_off(turn, &step, current.as_ref())),
         }
     }

@@ -19,8 +19,8 @@ const QUESTION_STANDS: SignedDuration = SignedDuration::from_hours(24);
 /// How long "R for a new time" stands after a visit that is off or over.
 const NEW_TIME_WITHIN: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// FHIR's status word of what we cancel.
-const CANCELLED: &str = "cancelled";
+/// FHIR's status word of what is cancelled.
+pub(super) const CANCELLED: &str = "cancelled";
 /// FHIR's status word for what an EHR does not have any more.
 const GONE: &str = "entered-in-error";
 

@@ -32,6 +32,11 @@ impl AppointmentState {
     pub fn is_on(&self) -> bool {
         super::relevance::is_on(&self.status)
     }
+
+    /// Whether somebody has cancelled it.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.status == super::cancel::CANCELLED
+    }
 }
 
 /// A time that can be booked.

@@ -9,6 +9,10 @@ mod consent;
 #[cfg(test)]
 mod consent_import;
 #[cfg(test)]
+mod contested;
+#[cfg(test)]
+mod conversation;
+#[cfg(test)]
 mod database;
 #[cfg(test)]
 mod databases;
@@ -21,7 +25,11 @@ mod inbound;
 #[cfg(test)]
 mod installation;
 #[cfg(test)]
+mod late;
+#[cfg(test)]
 mod launch;
+#[cfg(test)]
+mod outage;
 #[cfg(test)]
 mod outbound;
 #[cfg(test)]

@@ -6,7 +6,8 @@ use crate::{
 };
 use chartwire::{
     audit::AuditRow,
-    db::sql,
+    db::{Command, DbError, Tx, sql},
+    jobs::{NewJob, Worker, WorkerLimits, enqueue},
     kernel::{Id, Language, Phi, PhoneNumber, Tenant},
     messaging::{
         Accepted, Inbox,
@@ -16,7 +17,14 @@ use chartwire::{
 };
 use futures_util::future::join_all;
 use jiff::{civil::time, tz::TimeZone};
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 fn practice(tenant: Id<Tenant>) -> Practice {
     Practice {
@@ -64,6 +72,16 @@ async fn audited(service: &Service, action: &str, purpose: &str) -> Vec<Id<Audit
     rows.iter().map(|row| row.get("id").unwrap()).collect()
 }
 
+struct Ask(NewJob);
+
+impl Command for Ask {
+    type Output = ();
+    type Error = DbError;
+    async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
+        enqueue(tx, &self.0).await
+    }
+}
+
 both_databases! {
     async fn a_group_with_repetitions_keeps_each_text_once(database: TestDatabase) {
         let service = Service::start(&database, Setting::default()).await;
@@ -90,6 +108,41 @@ both_databases! {
         service.settle().await;
         let left = sql("SELECT COUNT(*) AS n FROM number_line WHERE unread > 0");
         assert_eq!(service.app.db().one(left).await.unwrap().get::<i64>("n").unwrap(), 0);
+        service.stop().await;
+    }
+
+    async fn a_job_that_is_asked_for_again_as_it_ends_runs_again(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        let (asked, seen) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let handler = {
+            let (asked, seen) = (asked.clone(), seen.clone());
+            move |_| {
+                let (asked, seen) = (asked.clone(), seen.clone());
+                async move {
+                    seen.fetch_max(asked.load(Ordering::SeqCst), Ordering::SeqCst);
+                    Ok(())
+                }
+            }
+        };
+        let (db, instruments) = (service.app.db().clone(), service.instruments.clone());
+        let worker = Worker::new(db.clone(), instruments.clone(), WorkerLimits::default()).bind("Look", handler);
+        let asking = async {
+            for _ in 0..300 {
+                asked.fetch_add(1, Ordering::SeqCst);
+                let job = NewJob::new(&instruments, service.tenant, "Look", &()).unwrap().unique("here");
+                db.execute(Ask(job)).await.unwrap();
+            }
+        };
+        let working = async {
+            while asked.load(Ordering::SeqCst) < 300 {
+                worker.run_due().await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::join!(asking, working);
+        worker.run_due().await.unwrap();
+        assert_eq!(seen.load(Ordering::SeqCst), 300, "what was asked for last was looked at");
+        assert_eq!(db.one(sql("SELECT COUNT(*) AS n FROM job")).await.unwrap().get::<i64>("n").unwrap(), 0);
         service.stop().await;
     }
 

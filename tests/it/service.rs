@@ -79,6 +79,7 @@ pub(crate) const ANA: &str = "+12125550101";
 pub(crate) const LUIS: &str = "+12125550102";
 pub(crate) const STRANGER: &str = "+12125550177";
 pub(crate) const JAMES: &str = "+12125550107";
+pub(crate) const PRIYA: &str = "+12125550110";
 
 impl Service {
     pub(crate) async fn start(database: &TestDatabase, setting: Setting) -> Self {
@@ -240,6 +241,7 @@ async fn start_carrier(base: &str, instruments: &Instruments, setting: Setting, 
             phone("Luis", LUIS, PhoneKind::Landline),
             phone("Stranger", STRANGER, PhoneKind::Mobile),
             phone("James", JAMES, PhoneKind::Mobile),
+            phone("Priya", PRIYA, PhoneKind::Mobile),
         ],
         callback_delay: Duration::ZERO,
     })

@@ -1,9 +1,10 @@
 //! The main job, end to end: a reminder, an answer in the patient's own words, and the appointment in the EHR.
 
 use crate::{
+    conversation::reminded,
     database::both_databases,
     feed::chart,
-    service::{ANA, JAMES, Service, Setting},
+    service::{ANA, JAMES, Service},
 };
 use chartwire::{db::sql, sandbox::clinic::persona};
 use jiff::SignedDuration;
@@ -15,17 +16,6 @@ async fn count(service: &Service, text: &'static str) -> i64 {
 
 async fn ana_visit(service: &Service) -> Value {
     chart(service, "Appointment?_id=appointment-ana-lopez").await.remove(0)
-}
-
-/// The schedule is known on the eve, so that the reminder three days before falls due while the service runs.
-async fn reminded(database: &crate::database::TestDatabase) -> Service {
-    let service = Service::start(database, Setting { now: "2026-11-23T14:30:00Z", ..Setting::default() }).await;
-    service.app.schedule().await.unwrap();
-    service.settle().await;
-    assert_eq!(service.on(ANA).len(), 0, "nothing is due at half past nine: {:?}", service.on(ANA));
-    service.advance(SignedDuration::from_mins(31));
-    service.settle().await;
-    service
 }
 
 both_databases! {
@@ -79,30 +69,6 @@ both_databases! {
         service.advance(SignedDuration::from_mins(5));
         service.settle().await;
         assert_eq!(service.on(ANA).len(), 3, "{:?}", service.on(ANA));
-        service.stop().await;
-    }
-
-    async fn a_slot_that_staff_took_meanwhile_leads_to_a_new_offer(database: TestDatabase) {
-        let service = reminded(&database).await;
-        service.text(ANA, "R").await;
-        service.settle().await;
-        let row = service.app.db().one(sql("SELECT offered FROM question WHERE context = 'reschedule_offer' AND state = 'open'")).await.unwrap();
-        let offered: Value = serde_json::from_str(&row.get::<String>("offered").unwrap()).unwrap();
-        let slot = offered["offered"][0]["slot"].as_str().unwrap().to_owned();
-        let url = format!("{}/{slot}", service.ehr.fhir_base().as_str().trim_end_matches('/'));
-        let http = reqwest::Client::new();
-        let current: Value = http.get(&url).bearer_auth(service.ehr.staff_token()).send().await.unwrap().json().await.unwrap();
-        let mut taken = current.clone();
-        taken["status"] = "busy".into();
-        let etag = format!("W/\"{}\"", current["meta"]["versionId"].as_str().unwrap());
-        let put = http.put(&url).bearer_auth(service.ehr.staff_token()).header("If-Match", etag).json(&taken).send().await.unwrap();
-        assert!(put.status().is_success());
-        service.text(ANA, "1").await;
-        service.settle().await;
-        assert!(service.on(ANA)[2].contains("just taken"), "{:?}", service.on(ANA));
-        service.text(ANA, "1").await;
-        service.settle().await;
-        assert!(service.on(ANA)[3].contains("Your visit is now"), "{:?}", service.on(ANA));
         service.stop().await;
     }
 

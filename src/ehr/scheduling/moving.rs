@@ -3,6 +3,7 @@
 use super::{
     Scheduling,
     hold::{HeldSlot, Hold, SlotHolder},
+    slot::hold_intent,
 };
 use crate::{
     ehr::{
@@ -10,7 +11,7 @@ use crate::{
         change::{ChangeOutcome, Step},
     },
     fhir::{
-        PatchOperation, Resource, ResourceRef,
+        ETag, PatchOperation, Resource, ResourceRef,
         views::{AppointmentStatus, AppointmentView, SlotView},
     },
     jobs::{JobError, LeasedJob, Outcome},
@@ -90,8 +91,7 @@ impl Scheduling {
         if !self.hold_in_ehr(ehr, &wanted.slot, wanted.holder).await? {
             return self.gone(ehr, wanted, MoveOutcome::SlotTaken).await;
         }
-        let words = format!("move {} {} {}", wanted.appointment, wanted.slot, wanted.holder);
-        let intent = WriteIntent { tenant: ehr.tenant, words };
+        let intent = move_intent(ehr, &wanted.appointment, &wanted.slot, wanted.holder);
         let decide = |resource: &Resource| to_slot(resource, &slot, &wanted.slot, wanted.expected_start);
         match self.ledger.change(ehr, &intent, &wanted.appointment, decide).await {
             Ok(ChangeOutcome::Done { .. }) => self.finish(ehr, wanted, &slot).await,
@@ -126,7 +126,7 @@ impl Scheduling {
         Ok(MoveOutcome::Moved { start: slot.start, end: slot.end, version })
     }
 
-    /// Books the slot, and frees those that the move has left.
+    /// The move has happened: notes it where nobody had heard of it, books the slot, and frees those that it has left.
     async fn settle_slots(
         &self,
         ehr: &Ehr,
@@ -135,6 +135,10 @@ impl Scheduling {
         (slot, holder): (&ResourceRef, Id<SlotHolder>),
         hold: Option<&Hold>,
     ) -> Result<(), EhrError> {
+        let version = appointment.version.as_ref().map(ETag::as_str);
+        self.ledger.found_done(&move_intent(ehr, reference, slot, holder), reference, version).await?;
+        // What the appointment fills was held for it.
+        self.ledger.found_done(&hold_intent(ehr, slot, holder), slot, None).await?;
         self.book(ehr, slot, holder).await?;
         for left in hold.iter().flat_map(|hold| &hold.leaves) {
             if !appointment.slots.contains(left) {
@@ -172,6 +176,10 @@ impl Scheduling {
         }
         Ok(())
     }
+}
+
+fn move_intent(ehr: &Ehr, appointment: &ResourceRef, slot: &ResourceRef, holder: Id<SlotHolder>) -> WriteIntent {
+    WriteIntent { tenant: ehr.tenant, words: format!("move {appointment} {slot} {holder}") }
 }
 
 /// What is to be done about the appointment so that it stands at `slot`.

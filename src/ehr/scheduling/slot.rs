@@ -166,7 +166,8 @@ fn status(status: SlotStatus) -> Result<PatchOperation, EhrError> {
     Ok(PatchOperation::Replace { path: "/status".to_owned(), value: json!(value) })
 }
 
-fn hold_intent(ehr: &Ehr, slot: &ResourceRef, holder: Id<SlotHolder>) -> WriteIntent {
+/// What makes the EHR's hold of a slot the same hold.
+pub(super) fn hold_intent(ehr: &Ehr, slot: &ResourceRef, holder: Id<SlotHolder>) -> WriteIntent {
     slot_intent(ehr, "slot-hold", slot, holder)
 }
 

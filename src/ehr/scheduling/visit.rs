@@ -31,6 +31,7 @@ pub struct VisitChange {
 
 impl Scheduling {
     /// Cancels the visit, for the reason `pat-crs` (the patient, by an automated reminder system), and frees its slots.
+    /// Those of a visit that somebody else has cancelled are theirs to free.
     ///
     /// # Errors
     /// [`EhrError::Unavailable`] and [`EhrError::Unknown`]: ask again; otherwise as the EHR says.
@@ -40,7 +41,7 @@ impl Scheduling {
             self.ledger.change(ehr, &intent, &visit.appointment, |resource| cancelled(resource, visit)).await?;
         if let ChangeOutcome::Done { version } = &outcome {
             let appointment = self.appointment(ehr, &visit.appointment).await?;
-            if appointment.status == AppointmentStatus::Cancelled {
+            if appointment.status == AppointmentStatus::Cancelled && self.ledger.last(&intent).await?.is_some() {
                 for slot in &appointment.slots {
                     self.free(ehr, slot, &visit.appointment, visit.holder).await?;
                 }
