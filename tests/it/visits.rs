@@ -4,7 +4,7 @@ use crate::{
     conversation::reminded,
     database::both_databases,
     feed::chart,
-    service::{ANA, JAMES, Service},
+    service::{ANA, JAMES, Service, Setting},
 };
 use chartwire::{db::sql, sandbox::clinic::persona};
 use jiff::SignedDuration;
