@@ -3,6 +3,10 @@
 //! Pure. `attempt.rs` gathers the facts under the number's lock and acts on the decision; nothing else decides. The
 //! table is a golden file (`snapshots/`), so that a change to it is seen by whoever reviews it.
 
+mod reason;
+
+pub use reason::{DropReason, HoldReason};
+
 use super::carrier_port::{ClearedText, OutgoingText};
 use crate::consent::Standing;
 use jiff::{SignedDuration, Timestamp};
@@ -177,6 +181,8 @@ impl Class {
 pub struct Facts {
     /// The time now.
     pub now: Timestamp,
+    /// When the text came in that this one answers, if it answers one.
+    pub answers: Option<Timestamp>,
     /// Not before this instant.
     pub not_before: Option<Timestamp>,
     /// Stale from this instant on.
@@ -225,91 +231,27 @@ pub enum Decision {
     Drop(DropReason),
 }
 
-/// Why a text waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum HoldReason {
-    /// Its own earliest instant has not come.
-    NotYet,
-    /// A text from this number has not been read yet.
-    Unread,
-    /// What became of an earlier text is not known yet.
-    Unsettled,
-    /// An earlier text goes first.
-    Order,
-    /// Another question is open.
-    Question,
-    /// Quiet hours.
-    QuietHours,
-    /// The frequency cap is used up.
-    Cap,
-}
-
-/// Why a text was dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DropReason {
-    /// It would come too late.
-    Expired,
-    /// What it says does not hold any more.
-    NoLongerTrue,
-    /// The number said STOP.
-    Stopped,
-    /// Nobody consented to such texts.
-    NoConsent,
-    /// The number was never verified, and the tenant does not allow that.
-    Unverified,
-    /// The content guard found something.
-    Guard,
-    /// It cannot be opened or rendered: the templates or the stored values have changed since it was queued.
-    Unreadable,
-}
-
-macro_rules! reason_codes {
-    ($type:ty { $($variant:ident = $code:literal),* $(,)? }) => {
-        impl $type {
-            /// Every reason.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
-
-            /// The stored word.
-            #[must_use]
-            pub const fn code(self) -> &'static str {
-                match self { $(Self::$variant => $code),* }
-            }
-
-            /// The reason with this stored word.
-            #[must_use]
-            pub fn from_code(code: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|reason| reason.code() == code)
-            }
-        }
-    };
-}
-reason_codes!(HoldReason {
-    NotYet = "not-yet", Unread = "unread", Unsettled = "unsettled", Order = "order",
-    Question = "question", QuietHours = "quiet-hours", Cap = "cap",
-});
-reason_codes!(DropReason {
-    Expired = "expired", NoLongerTrue = "no-longer-true", Stopped = "stopped", NoConsent = "no-consent",
-    Unverified = "unverified", Guard = "guard", Unreadable = "unreadable",
-});
-
-impl DropReason {
-    /// Whether a text from the number may change it: START lets texts through again, is consent, and verifies.
-    const fn may_be_lifted_by_a_reply(self) -> bool {
-        matches!(self, Self::Stopped | Self::NoConsent | Self::Unverified)
-    }
-}
-
 /// How long a text may wait whose writer has not said when it goes stale: over a night, and not for days.
 pub const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(24);
 
 /// How long after STOP its confirmation may still leave (47 CFR 64.1200(a)(12)).
 pub const CONFIRM_STOP_WITHIN: SignedDuration = SignedDuration::from_mins(5);
 
+/// How long after a patient's text a text is still an answer to it.
+pub const ANSWER_WITHIN: SignedDuration = SignedDuration::from_mins(30);
+
+/// The row that holds for a text of `class` now: what was written as an answer, and has waited until the patient has
+/// put the phone away, is one that nobody asked for just now.
+#[must_use]
+pub fn class_now(class: Class, answers: Option<Timestamp>, now: Timestamp) -> Class {
+    let is_prompt = answers.is_some_and(|received| now.duration_since(received) < ANSWER_WITHIN);
+    if class == Class::Answer && !is_prompt { Class::Automated } else { class }
+}
+
 /// Decides for a text of `class` by its row of the table.
 #[must_use]
 pub fn decide(class: Class, facts: &Facts) -> Decision {
+    let class = class_now(class, facts.answers, facts.now);
     let rule = class.rule();
     if let Some(why) = forbidden(class, rule, facts) {
         return Decision::Drop(why);

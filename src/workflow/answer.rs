@@ -8,7 +8,7 @@ use super::{
     plan_store::Replan,
     ports::{AppointmentState, EhrTrouble, VisitChange},
     store::{Appointment, Learnt, REFILL, Transition, VISIT, WorkflowRow},
-    texts::{InReplyTo, Labels, Recipient, Saying, first_name},
+    texts::{Labels, Recipient, Saying, first_name},
     visit::{Answer, Handled, Step, Truth, Visit, VisitState, next_step, truth},
 };
 use crate::{
@@ -37,10 +37,6 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    pub(super) fn in_reply_to(&self) -> InReplyTo {
-        InReplyTo { message: self.text.id, received_at: self.text.received_at.unwrap_or(self.text.created_at) }
-    }
-
     /// Work for a person, once for this reply.
     pub(super) fn task(&self, flows: &Workflows, team: Team, reason: TaskReason, about: &str) -> NewTask {
         let key = format!("answer:{}:{}", self.text.id, reason.code());
@@ -290,7 +286,7 @@ impl Workflows {
         row.number_token.clone_from(&reply.to.token);
         let about = row.subject.clone();
         let text =
-            next.saying.map(|saying| self.text(&reply.practice, &reply.to, row.id, saying, Some(reply.in_reply_to())));
+            next.saying.map(|saying| self.text(&reply.practice, &reply.to, row.id, saying, Some(reply.text.id)));
         let mut step = Transition::to(row, &self.instruments)?;
         step.texts = self.prepare(text.into_iter().collect()).await?;
         step.tasks = next.task.map(|reason| reply.task(self, Team::Scheduling, reason, &about)).into_iter().collect();

@@ -8,6 +8,7 @@ const NOW: i64 = 1_800_000_000_000;
 fn allowed() -> Facts {
     Facts {
         now: from_millis(NOW),
+        answers: Some(from_millis(NOW)),
         not_before: None,
         expires_at: None,
         unread: 0,
@@ -131,6 +132,22 @@ fn quiet_hours_hold_reminders_and_ask_for_replies() {
     assert_eq!(decide(Class::Automated, &facts), held);
     facts.expires_at = Some(from_millis(NOW + 1_800_000));
     assert_eq!(decide(Class::Automated, &facts), Decision::Drop(DropReason::Expired), "never a day late");
+}
+
+#[test]
+fn what_has_waited_for_half_an_hour_is_no_answer_any_more() {
+    let mut facts = allowed();
+    facts.quiet_until = Some(from_millis(NOW + 3_600_000));
+    facts.standing.grant = None;
+    facts.answers = Some(from_millis(NOW - 30 * 60_000 + 1));
+    assert_eq!(decide(Class::Answer, &facts), Decision::Clear);
+    for answers in [Some(from_millis(NOW - 30 * 60_000)), None] {
+        facts.answers = answers;
+        assert_eq!(decide(Class::Answer, &facts), Decision::Drop(DropReason::NoConsent));
+    }
+    facts.standing.grant = Some(Id::from_bytes([1; 16]));
+    let held = Decision::Hold { why: HoldReason::QuietHours, until: facts.quiet_until };
+    assert_eq!(decide(Class::Answer, &facts), held);
 }
 
 #[test]
