@@ -2,7 +2,7 @@
 
 use crate::{
     database::both_databases,
-    service::{ANA, CLINIC, STRANGER, Service, Setting},
+    service::{ANA, CLINIC, JAMES, STRANGER, Service, Setting},
 };
 use chartwire::{
     db::sql,
@@ -54,6 +54,27 @@ both_databases! {
         service.settle().await;
         assert_eq!(service.on(ANA).len(), 1, "one confirmation, the carrier's: {:?}", service.on(ANA));
         assert_eq!(service.carrier.accepted_count(None), 0, "we sent nothing");
+        service.stop().await;
+    }
+
+    async fn who_answers_a_keyword_is_told_by_each_text(database: TestDatabase) {
+        let service = Service::start(&database, Setting { carrier_answers_keywords: true, ..Setting::default() }).await;
+        service.patient("ana", "Ana", ANA).await;
+        service.patient("james", "James", JAMES).await;
+        // Pulled from the list, where nothing says that the carrier has acted on it.
+        service.app.schedule().await.unwrap();
+        service.settle().await;
+        service.carrier.faults().add(Fault::new(FaultKind::WebhooksRefused).times(1));
+        service.text(ANA, "Unsubscribe").await;
+        service.advance(SignedDuration::from_mins(10));
+        service.settle().await;
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM suppression WHERE stopped = 1").await, 1);
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM message WHERE direction = 'out'").await, 0);
+        // Free words the carrier does not know.
+        service.text(JAMES, "please stop texting me").await;
+        service.settle().await;
+        assert!(service.on(JAMES)[0].contains("no more texts"), "{:?}", service.on(JAMES));
+        assert_eq!(service.on(JAMES).len(), 1);
         service.stop().await;
     }
 
