@@ -74,7 +74,7 @@ impl Class {
 pub enum WhenStopped {
     /// Nothing.
     Refuse,
-    /// One confirmation within five minutes (47 CFR 64.1200(a)(12)), unless the carrier sends its own.
+    /// One confirmation within five minutes (47 CFR 64.1200(a)(12)), the carrier's own counted.
     ConfirmOnce,
     /// It depends on the carrier, which answers HELP for stopped numbers too.
     Allow,
@@ -113,6 +113,17 @@ pub enum Unverified {
     Allow,
 }
 
+/// Who must hold the number when the text leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holder {
+    /// The patient, alive, on a number that nobody disputes.
+    Patient,
+    /// The number must be on file still: a person writes, to the family too.
+    OnFile,
+    /// Whoever has it.
+    Anyone,
+}
+
 /// A row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
@@ -128,6 +139,8 @@ pub struct Rule {
     pub guard: bool,
     /// Unverified numbers.
     pub unverified: Unverified,
+    /// Who must hold the number.
+    pub holder: Holder,
 }
 
 impl Class {
@@ -141,6 +154,7 @@ impl Class {
             caps: false,
             guard: false,
             unverified: Unverified::Allow,
+            holder: Holder::Anyone,
         };
         match self {
             Self::Automated => Rule {
@@ -150,6 +164,7 @@ impl Class {
                 caps: true,
                 guard: true,
                 unverified: Unverified::BySwitch,
+                holder: Holder::Patient,
             },
             Self::Answer => Rule {
                 stopped: WhenStopped::Refuse,
@@ -158,6 +173,7 @@ impl Class {
                 caps: false,
                 guard: true,
                 unverified: Unverified::Allow,
+                holder: Holder::Patient,
             },
             Self::StaffReply => Rule {
                 stopped: WhenStopped::Refuse,
@@ -166,6 +182,7 @@ impl Class {
                 caps: false,
                 guard: true,
                 unverified: Unverified::Warned,
+                holder: Holder::OnFile,
             },
             Self::StopConfirmation => Rule { stopped: WhenStopped::ConfirmOnce, ..FIXED_TEXT },
             Self::OptInRequest => Rule { quiet_hours: QuietHours::Wait, ..FIXED_TEXT },
@@ -193,20 +210,24 @@ pub struct Facts {
     pub unsettled: bool,
     /// An earlier text of the same class to this number waits.
     pub older_waits: bool,
-    /// The text asks something, and another question is open there and too young to be overtaken.
+    /// The text asks something, and another question is open there that it must not overtake.
     pub question_taken: bool,
     /// What the text says still holds.
     pub still_true: bool,
     /// Consent and suppression.
     pub standing: Standing,
-    /// The carrier answers keywords for the number that we send from.
-    pub carrier_answers_keywords: bool,
     /// Quiet hours hold now, until this instant.
     pub quiet_until: Option<Timestamp>,
     /// The writer chose to send in quiet hours.
     pub quiet_overridden: bool,
     /// When the frequency cap allows the next one, if it is used up.
     pub capped_until: Option<Timestamp>,
+    /// The number is still one of the patient's; so it is where no patient is meant.
+    pub number_on_file: bool,
+    /// Its holder has said that it is not the patient's, and nobody has settled that.
+    pub number_disputed: bool,
+    /// The patient has died.
+    pub deceased: bool,
     /// The number has been verified.
     pub verified: bool,
     /// The tenant allows texts to unverified numbers.
@@ -285,9 +306,7 @@ fn forbidden(class: Class, rule: Rule, facts: &Facts) -> Option<DropReason> {
         WhenStopped::Allow => false,
         WhenStopped::Refuse => standing.suppressed,
         WhenStopped::ConfirmOnce => {
-            facts.carrier_answers_keywords
-                || standing.confirmed
-                || stopped_for.is_none_or(|elapsed| elapsed > CONFIRM_STOP_WITHIN)
+            standing.confirmed || stopped_for.is_none_or(|elapsed| elapsed > CONFIRM_STOP_WITHIN)
         }
     };
     let consented = match rule.consent {
@@ -295,10 +314,19 @@ fn forbidden(class: Class, rule: Rule, facts: &Facts) -> Option<DropReason> {
         ConsentNeeded::Category => standing.grant.is_some() && standing.denial.is_none(),
         ConsentNeeded::ArchivingNotice => standing.archiving_notice,
     };
+    let is_late = facts.expires_at.is_some_and(|expires| facts.now >= expires);
+    let (not_theirs, deceased) = match rule.holder {
+        Holder::Patient => (!facts.number_on_file || facts.number_disputed, facts.deceased),
+        Holder::OnFile => (!facts.number_on_file, false),
+        Holder::Anyone => (false, false),
+    };
     let unverified = rule.unverified == Unverified::BySwitch && !facts.verified && !facts.unverified_allowed;
     [
-        (facts.expires_at.is_some_and(|expires| facts.now >= expires), DropReason::Expired),
+        (is_late && facts.question_taken, DropReason::QuestionOpen),
+        (is_late, DropReason::Expired),
         (refused_by_stop, DropReason::Stopped),
+        (deceased, DropReason::Deceased),
+        (not_theirs, DropReason::NotTheirNumber),
         (!facts.still_true, DropReason::NoLongerTrue),
         (!consented, DropReason::NoConsent),
         (unverified, DropReason::Unverified),
@@ -326,7 +354,8 @@ fn waits(class: Class, rule: Rule, facts: &Facts) -> Option<(HoldReason, Option<
     }
     [
         (awaits_reading(class, facts), HoldReason::Unread),
-        (facts.unsettled, HoldReason::Unsettled),
+        // Who may be dying does not wait for the carrier to say what became of a reminder.
+        (facts.unsettled && class != Class::Emergency, HoldReason::Unsettled),
         (facts.older_waits, HoldReason::Order),
         (facts.question_taken, HoldReason::Question),
     ]

@@ -6,6 +6,7 @@
 //! suppresses; a text that names danger reaches a person whatever else it says; what did not reach the patient reaches a
 //! person where one has to act.
 
+mod asked;
 mod compliance;
 mod ending;
 mod endings;

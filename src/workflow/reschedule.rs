@@ -17,7 +17,7 @@ use crate::{
     consent::Category,
     jobs::{JobError, LeasedJob, Outcome},
     kernel::{Id, Tenant},
-    messaging::Offered,
+    messaging::{Message, Offered},
     routing::TaskReason,
     template::TextKey,
 };
