@@ -14,6 +14,7 @@ mod reply;
 mod task;
 mod told;
 mod triage;
+mod unread;
 
 pub use endings::TextEndings;
 pub use reply::ReplyReader;

@@ -38,12 +38,12 @@ const ANSWER_WITHIN: SignedDuration = SignedDuration::from_mins(30);
 /// Reads replies.
 #[derive(Clone)]
 pub struct ReplyReader {
-    db: Db,
+    pub(super) db: Db,
     vault: Vault,
-    instruments: Instruments,
+    pub(super) instruments: Instruments,
     practices: Arc<Practices>,
-    directory: Directory,
-    thread: Thread,
+    pub(super) directory: Directory,
+    pub(super) thread: Thread,
     outbox: Outbox,
 }
 
@@ -85,11 +85,8 @@ impl ReplyReader {
         Self { db, vault, instruments, practices, directory, thread, outbox }
     }
 
-    /// Handles [`messaging::TEXT_RECEIVED`].
-    ///
-    /// # Errors
-    /// [`JobError::Retry`] when something is away, or another question was opened meanwhile.
-    pub async fn read(&self, job: LeasedJob) -> Outcome {
+    /// Reads the text, writes the reading and all that it causes.
+    pub(super) async fn read_text(&self, job: LeasedJob) -> Outcome {
         let AboutText { message } = job.payload()?;
         let Some(text) = self.thread.find(job.tenant, message).await? else { return Ok(()) };
         if text.state != state::RECEIVED {

@@ -136,14 +136,10 @@ enum Claimed {
 }
 
 impl Workflows {
-    /// Handles [`crate::routing::REPLY_READ`].
-    ///
-    /// # Errors
-    /// [`JobError::Retry`] as database, vault or EHR are away; [`JobError::Postpone`] while an earlier answer is acted
-    /// on.
-    pub async fn reply_read(&self, job: LeasedJob) -> Outcome {
+    /// Acts on an answer.
+    pub(super) async fn answer(&self, job: &LeasedJob) -> Outcome {
         let AboutText { message } = job.payload()?;
-        let Some(reply) = self.reply(&job, message).await? else { return Ok(()) };
+        let Some(reply) = self.reply(job, message).await? else { return Ok(()) };
         let query = WorkflowRow::with_id(job.tenant, reply.question.workflow);
         let Some(row) = self.db.optional(query).await? else { return Ok(()) };
         match WorkflowRow::read(&row)? {
