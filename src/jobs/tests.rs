@@ -263,3 +263,11 @@ async fn a_panic_and_a_postponement_lose_nothing() {
     assert_eq!(notes.lock().unwrap().len(), 1);
     assert_eq!(counts(&bench.db).await.unwrap(), JobCounts::default());
 }
+
+#[test]
+fn dead_letters_show_in_the_metrics() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    metrics::with_local_recorder(&recorder, || JobCounts { ready: 1, leased: 0, dead: 2 }.record());
+    let shown = recorder.handle().render();
+    assert!(shown.contains("chartwire_jobs{state=\"dead\"} 2"), "{shown}");
+}

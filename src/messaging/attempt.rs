@@ -2,26 +2,22 @@
 
 use super::{
     Attempt, Author, Class, Message, NewQuestion, Question, TEXT_CHANGED, Workflow,
-    gate::{self, Decision, DropReason, Facts, HoldReason},
+    gate::{self, Decision, DropReason, HoldReason},
     journal::Journal,
     line, outbound, question,
     sender::Relevance,
     state,
 };
 use crate::{
-    consent::{self, Category, Source, Standing},
+    consent::{self, Category, Standing},
     db::{Command, DbError, Row, Tx, sql},
     jobs::{NewJob, enqueue},
     kernel::{Id, Patient, Tenant},
-    practice::{KeywordAnswerer, Practice},
+    practice::Practice,
     vault::Sealed,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use std::sync::Arc;
-
-/// A text that is being processed goes before later ones of its class for this long; one that waits for something
-/// else does not hold them up.
-const KEEP_ORDER_FOR: SignedDuration = SignedDuration::from_secs(60);
 
 /// An outbound text as it stands in the database, without what is sealed.
 #[derive(Debug, Clone)]
@@ -36,6 +32,7 @@ pub(super) struct OutboundRow {
     pub(super) about: Option<String>,
     pub(super) about_version: Option<String>,
     pub(super) workflow: Option<Id<Workflow>>,
+    pub(super) in_response_to: Option<Id<Message>>,
     pub(super) asks: Option<NewQuestion>,
     pub(super) quiet_overridden: bool,
     pub(super) not_before: Option<Timestamp>,
@@ -45,7 +42,7 @@ pub(super) struct OutboundRow {
 
 /// The columns that [`OutboundRow::read`] needs.
 pub(super) const COLUMNS: &str = "id, patient, our_number, number_token, class, category, author, about, about_version, \
-     workflow, asks, quiet_overridden, not_before, expires_at, state";
+     workflow, in_response_to, asks, quiet_overridden, not_before, expires_at, state";
 
 impl OutboundRow {
     pub(super) fn read(row: &Row) -> Result<Self, DbError> {
@@ -62,6 +59,7 @@ impl OutboundRow {
             about: row.get("about")?,
             about_version: row.get("about_version")?,
             workflow: row.get("workflow")?,
+            in_response_to: row.get("in_response_to")?,
             asks: asks
                 .map(|text| serde_json::from_str(&text))
                 .transpose()
@@ -77,8 +75,8 @@ impl OutboundRow {
 /// What became of the wish to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Committed {
-    /// The attempt is committed: the text may be handed to the carrier now, once.
-    Cleared,
+    /// The attempt is committed: the text may be handed to the carrier now, once, by the row of this class.
+    Cleared(Class),
     /// It waits.
     Held(HoldReason, Option<Timestamp>),
     /// It will not leave.
@@ -115,9 +113,10 @@ impl Command for CommitAttempt {
     async fn run(&self, tx: &mut Tx) -> Result<Committed, DbError> {
         // The lock first: what is read before it may be outdated when it is given.
         let line = line::lock(tx, self.tenant, &self.number_token).await?;
-        let Some(text) = queued(tx, self.tenant, self.message).await? else { return Ok(Committed::NotQueued) };
+        let Some(mut text) = queued(tx, self.tenant, self.message).await? else { return Ok(Committed::NotQueued) };
         let facts = self.facts(tx, &text, &line).await?;
         let decision = gate::decide(text.class, &facts);
+        text.class = gate::class_now(text.class, facts.answers, self.now);
         match decision {
             Decision::Hold { why, until } => Ok(Committed::Held(why, until)),
             Decision::Drop(why) => {
@@ -126,7 +125,7 @@ impl Command for CommitAttempt {
             }
             Decision::Clear => {
                 self.commit(tx, &text, &facts.standing).await?;
-                Ok(Committed::Cleared)
+                Ok(Committed::Cleared(text.class))
             }
         }
     }
@@ -194,39 +193,7 @@ impl CommitAttempt {
         Dropping { tenant: self.tenant, changed: &self.changed, journal: &self.journal, now: self.now }
     }
 
-    async fn facts(&self, tx: &mut Tx, text: &OutboundRow, line: &line::Line) -> Result<Facts, DbError> {
-        let standing = consent::standing(tx, self.tenant, text.patient, &text.number_token, text.category).await?;
-        let still_true = match (&text.about, &text.about_version) {
-            (Some(about), Some(version)) => self.relevance.still_true(tx, self.tenant, about, version).await?,
-            _ => true,
-        };
-        let question_taken = match self.asker(text) {
-            Some(asker) => question::taken(tx, &asker, self.now).await?,
-            None => false,
-        };
-        let practice = &self.practice;
-        let own = practice.numbers.iter().find(|own| own.number.as_e164() == text.our_number);
-        Ok(Facts {
-            now: self.now,
-            not_before: text.not_before,
-            expires_at: text.expires_at,
-            unread: line.unread,
-            unsettled: line.unsettled.is_some(),
-            older_waits: self.older_waits(tx, text).await?,
-            question_taken,
-            still_true,
-            standing,
-            carrier_answers_keywords: own.is_some_and(|own| own.keywords == KeywordAnswerer::Carrier),
-            quiet_until: practice.quiet_hours.quiet_until(self.now, &practice.zone),
-            quiet_overridden: text.quiet_overridden,
-            capped_until: self.capped_until(tx, text).await?,
-            verified: self.verified(tx, text).await?,
-            unverified_allowed: practice.unverified_numbers_allowed,
-            guard_blocks: self.guard_blocks,
-        })
-    }
-
-    fn asker<'a>(&self, text: &'a OutboundRow) -> Option<question::Asker<'a>> {
+    pub(super) fn asker<'a>(&self, text: &'a OutboundRow) -> Option<question::Asker<'a>> {
         text.asks.as_ref()?;
         Some(question::Asker {
             tenant: self.tenant,
@@ -236,59 +203,6 @@ impl CommitAttempt {
             workflow: text.workflow?,
             message: text.id,
         })
-    }
-
-    async fn older_waits(&self, tx: &mut Tx, text: &OutboundRow) -> Result<bool, DbError> {
-        let since = self.now.checked_sub(KEEP_ORDER_FOR).unwrap_or(Timestamp::MIN);
-        let older = tx
-            .optional(
-                sql("SELECT 1 AS older FROM message WHERE tenant = $1 AND number_token = $2 AND direction = 'out' AND state = 'queued' \
-                     AND class = $3 AND id < $4 AND created_at > $5 AND (not_before IS NULL OR not_before <= $6) LIMIT 1")
-                .bind(self.tenant)
-                .bind(text.number_token.clone())
-                .bind(text.class.code())
-                .bind(text.id)
-                .bind(since)
-                .bind(self.now),
-            )
-            .await?;
-        Ok(older.is_some())
-    }
-
-    async fn capped_until(&self, tx: &mut Tx, text: &OutboundRow) -> Result<Option<Timestamp>, DbError> {
-        let Some(caps) = self.practice.caps.filter(|_| text.class.rule().caps) else { return Ok(None) };
-        let mut until = None;
-        for (limit, window) in
-            [(caps.per_day, SignedDuration::from_hours(24)), (caps.per_week, SignedDuration::from_hours(24 * 7))]
-        {
-            // The text that has to grow older than the window before the next may leave.
-            let row = tx
-                .optional(
-                    sql("SELECT sent_at FROM message WHERE tenant = $1 AND number_token = $2 AND direction = 'out' AND class = 'automated' \
-                         AND sent_at > $3 ORDER BY sent_at DESC LIMIT 1 OFFSET $4")
-                    .bind(self.tenant)
-                    .bind(text.number_token.clone())
-                    .bind(self.now.checked_sub(window).unwrap_or(Timestamp::MIN))
-                    .bind(i64::from(limit.saturating_sub(1))),
-                )
-                .await?;
-            let free = row.map(|row| row.get::<Timestamp>("sent_at")).transpose()?;
-            until = until.max(free.and_then(|sent| sent.checked_add(window).ok()));
-        }
-        Ok(until)
-    }
-
-    /// A number that its holder has texted START from is verified: the text came from it.
-    async fn verified(&self, tx: &mut Tx, text: &OutboundRow) -> Result<bool, DbError> {
-        let row = tx
-            .optional(
-                sql("SELECT 1 AS verified FROM consent_entry WHERE tenant = $1 AND number_token = $2 AND source = $3 LIMIT 1")
-                    .bind(self.tenant)
-                    .bind(text.number_token.clone())
-                    .bind(Source::Start.code()),
-            )
-            .await?;
-        Ok(row.is_some())
     }
 
     async fn commit(&self, tx: &mut Tx, text: &OutboundRow, standing: &Standing) -> Result<(), DbError> {
@@ -312,7 +226,7 @@ impl CommitAttempt {
         });
         tx.execute(
             sql("UPDATE message SET state = $3, body = $4, content_hash = $5, segments = $6, template_version = $7, decision = $8, \
-                 sealed_at = $9, carrier = $10 WHERE tenant = $1 AND id = $2")
+                 sealed_at = $9, carrier = $10, class = $11 WHERE tenant = $1 AND id = $2")
             .bind(self.tenant)
             .bind(self.message)
             .bind(state::SENDING)
@@ -322,7 +236,8 @@ impl CommitAttempt {
             .bind(self.template_version)
             .bind(decision.to_string())
             .bind(self.now)
-            .bind(self.carrier),
+            .bind(self.carrier)
+            .bind(text.class.code()),
         )
         .await?;
         if let (Some(asker), Some(question)) = (self.asker(text), &text.asks) {

@@ -220,7 +220,8 @@ pub struct CarrierInbound {
     pub media_count: u32,
     /// When the carrier received it, where it says.
     pub received_at: Option<Timestamp>,
-    /// The carrier has itself treated this text as a keyword and has acted on it.
+    /// The keyword that this text is to the carrier: it says so, or the whole text is a word that it documents. Where it
+    /// answers keywords it has acted on it.
     pub opt_out_type: Option<OptOutType>,
 }
 

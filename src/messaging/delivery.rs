@@ -5,7 +5,7 @@ use super::{
     attempt::changed_job,
     carrier_port::{DeliveryStatus, FailureClass, SendOutcome, StatusReport},
     journal::Journal,
-    outbound,
+    line, outbound, question,
     settle::{AttemptRow, SettleAttempt, settle_job},
     state,
 };
@@ -193,7 +193,11 @@ impl NoteStatus {
             .bind(self.report.carrier_id.clone())
             .bind(attempt.committed_at),
         )
-        .await
-        .map(|_| ())
+        .await?;
+        if self.report.status.is_failure() {
+            question::close_of_message(tx, self.tenant, self.message).await?;
+            line::wake(tx, self.tenant, &attempt.number_token, Some(self.message), self.now).await?;
+        }
+        Ok(())
     }
 }

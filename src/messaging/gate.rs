@@ -3,6 +3,10 @@
 //! Pure. `attempt.rs` gathers the facts under the number's lock and acts on the decision; nothing else decides. The
 //! table is a golden file (`snapshots/`), so that a change to it is seen by whoever reviews it.
 
+mod reason;
+
+pub use reason::{DropReason, HoldReason};
+
 use super::carrier_port::{ClearedText, OutgoingText};
 use crate::consent::Standing;
 use jiff::{SignedDuration, Timestamp};
@@ -70,7 +74,7 @@ impl Class {
 pub enum WhenStopped {
     /// Nothing.
     Refuse,
-    /// One confirmation within five minutes (47 CFR 64.1200(a)(12)), unless the carrier sends its own.
+    /// One confirmation within five minutes (47 CFR 64.1200(a)(12)), the carrier's own counted.
     ConfirmOnce,
     /// It depends on the carrier, which answers HELP for stopped numbers too.
     Allow,
@@ -109,6 +113,17 @@ pub enum Unverified {
     Allow,
 }
 
+/// Who must hold the number when the text leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holder {
+    /// The patient, alive, on a number that nobody disputes.
+    Patient,
+    /// The number must be on file still: a person writes, to the family too.
+    OnFile,
+    /// Whoever has it.
+    Anyone,
+}
+
 /// A row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
@@ -124,6 +139,8 @@ pub struct Rule {
     pub guard: bool,
     /// Unverified numbers.
     pub unverified: Unverified,
+    /// Who must hold the number.
+    pub holder: Holder,
 }
 
 impl Class {
@@ -137,6 +154,7 @@ impl Class {
             caps: false,
             guard: false,
             unverified: Unverified::Allow,
+            holder: Holder::Anyone,
         };
         match self {
             Self::Automated => Rule {
@@ -146,6 +164,7 @@ impl Class {
                 caps: true,
                 guard: true,
                 unverified: Unverified::BySwitch,
+                holder: Holder::Patient,
             },
             Self::Answer => Rule {
                 stopped: WhenStopped::Refuse,
@@ -154,6 +173,7 @@ impl Class {
                 caps: false,
                 guard: true,
                 unverified: Unverified::Allow,
+                holder: Holder::Patient,
             },
             Self::StaffReply => Rule {
                 stopped: WhenStopped::Refuse,
@@ -162,6 +182,7 @@ impl Class {
                 caps: false,
                 guard: true,
                 unverified: Unverified::Warned,
+                holder: Holder::OnFile,
             },
             Self::StopConfirmation => Rule { stopped: WhenStopped::ConfirmOnce, ..FIXED_TEXT },
             Self::OptInRequest => Rule { quiet_hours: QuietHours::Wait, ..FIXED_TEXT },
@@ -177,6 +198,8 @@ impl Class {
 pub struct Facts {
     /// The time now.
     pub now: Timestamp,
+    /// When the text came in that this one answers, if it answers one.
+    pub answers: Option<Timestamp>,
     /// Not before this instant.
     pub not_before: Option<Timestamp>,
     /// Stale from this instant on.
@@ -187,20 +210,24 @@ pub struct Facts {
     pub unsettled: bool,
     /// An earlier text of the same class to this number waits.
     pub older_waits: bool,
-    /// The text asks something, and another question is open there and too young to be overtaken.
+    /// The text asks something, and another question is open there that it must not overtake.
     pub question_taken: bool,
     /// What the text says still holds.
     pub still_true: bool,
     /// Consent and suppression.
     pub standing: Standing,
-    /// The carrier answers keywords for the number that we send from.
-    pub carrier_answers_keywords: bool,
     /// Quiet hours hold now, until this instant.
     pub quiet_until: Option<Timestamp>,
     /// The writer chose to send in quiet hours.
     pub quiet_overridden: bool,
     /// When the frequency cap allows the next one, if it is used up.
     pub capped_until: Option<Timestamp>,
+    /// The number is still one of the patient's; so it is where no patient is meant.
+    pub number_on_file: bool,
+    /// Its holder has said that it is not the patient's, and nobody has settled that.
+    pub number_disputed: bool,
+    /// The patient has died.
+    pub deceased: bool,
     /// The number has been verified.
     pub verified: bool,
     /// The tenant allows texts to unverified numbers.
@@ -225,91 +252,27 @@ pub enum Decision {
     Drop(DropReason),
 }
 
-/// Why a text waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum HoldReason {
-    /// Its own earliest instant has not come.
-    NotYet,
-    /// A text from this number has not been read yet.
-    Unread,
-    /// What became of an earlier text is not known yet.
-    Unsettled,
-    /// An earlier text goes first.
-    Order,
-    /// Another question is open.
-    Question,
-    /// Quiet hours.
-    QuietHours,
-    /// The frequency cap is used up.
-    Cap,
-}
-
-/// Why a text was dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DropReason {
-    /// It would come too late.
-    Expired,
-    /// What it says does not hold any more.
-    NoLongerTrue,
-    /// The number said STOP.
-    Stopped,
-    /// Nobody consented to such texts.
-    NoConsent,
-    /// The number was never verified, and the tenant does not allow that.
-    Unverified,
-    /// The content guard found something.
-    Guard,
-    /// It cannot be opened or rendered: the templates or the stored values have changed since it was queued.
-    Unreadable,
-}
-
-macro_rules! reason_codes {
-    ($type:ty { $($variant:ident = $code:literal),* $(,)? }) => {
-        impl $type {
-            /// Every reason.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
-
-            /// The stored word.
-            #[must_use]
-            pub const fn code(self) -> &'static str {
-                match self { $(Self::$variant => $code),* }
-            }
-
-            /// The reason with this stored word.
-            #[must_use]
-            pub fn from_code(code: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|reason| reason.code() == code)
-            }
-        }
-    };
-}
-reason_codes!(HoldReason {
-    NotYet = "not-yet", Unread = "unread", Unsettled = "unsettled", Order = "order",
-    Question = "question", QuietHours = "quiet-hours", Cap = "cap",
-});
-reason_codes!(DropReason {
-    Expired = "expired", NoLongerTrue = "no-longer-true", Stopped = "stopped", NoConsent = "no-consent",
-    Unverified = "unverified", Guard = "guard", Unreadable = "unreadable",
-});
-
-impl DropReason {
-    /// Whether a text from the number may change it: START lets texts through again, is consent, and verifies.
-    const fn may_be_lifted_by_a_reply(self) -> bool {
-        matches!(self, Self::Stopped | Self::NoConsent | Self::Unverified)
-    }
-}
-
 /// How long a text may wait whose writer has not said when it goes stale: over a night, and not for days.
 pub const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(24);
 
 /// How long after STOP its confirmation may still leave (47 CFR 64.1200(a)(12)).
 pub const CONFIRM_STOP_WITHIN: SignedDuration = SignedDuration::from_mins(5);
 
+/// How long after a patient's text a text is still an answer to it.
+pub const ANSWER_WITHIN: SignedDuration = SignedDuration::from_mins(30);
+
+/// The row that holds for a text of `class` now: what was written as an answer, and has waited until the patient has
+/// put the phone away, is one that nobody asked for just now.
+#[must_use]
+pub fn class_now(class: Class, answers: Option<Timestamp>, now: Timestamp) -> Class {
+    let is_prompt = answers.is_some_and(|received| now.duration_since(received) < ANSWER_WITHIN);
+    if class == Class::Answer && !is_prompt { Class::Automated } else { class }
+}
+
 /// Decides for a text of `class` by its row of the table.
 #[must_use]
 pub fn decide(class: Class, facts: &Facts) -> Decision {
+    let class = class_now(class, facts.answers, facts.now);
     let rule = class.rule();
     if let Some(why) = forbidden(class, rule, facts) {
         return Decision::Drop(why);
@@ -343,9 +306,7 @@ fn forbidden(class: Class, rule: Rule, facts: &Facts) -> Option<DropReason> {
         WhenStopped::Allow => false,
         WhenStopped::Refuse => standing.suppressed,
         WhenStopped::ConfirmOnce => {
-            facts.carrier_answers_keywords
-                || standing.confirmed
-                || stopped_for.is_none_or(|elapsed| elapsed > CONFIRM_STOP_WITHIN)
+            standing.confirmed || stopped_for.is_none_or(|elapsed| elapsed > CONFIRM_STOP_WITHIN)
         }
     };
     let consented = match rule.consent {
@@ -353,10 +314,19 @@ fn forbidden(class: Class, rule: Rule, facts: &Facts) -> Option<DropReason> {
         ConsentNeeded::Category => standing.grant.is_some() && standing.denial.is_none(),
         ConsentNeeded::ArchivingNotice => standing.archiving_notice,
     };
+    let is_late = facts.expires_at.is_some_and(|expires| facts.now >= expires);
+    let (not_theirs, deceased) = match rule.holder {
+        Holder::Patient => (!facts.number_on_file || facts.number_disputed, facts.deceased),
+        Holder::OnFile => (!facts.number_on_file, false),
+        Holder::Anyone => (false, false),
+    };
     let unverified = rule.unverified == Unverified::BySwitch && !facts.verified && !facts.unverified_allowed;
     [
-        (facts.expires_at.is_some_and(|expires| facts.now >= expires), DropReason::Expired),
+        (is_late && facts.question_taken, DropReason::QuestionOpen),
+        (is_late, DropReason::Expired),
         (refused_by_stop, DropReason::Stopped),
+        (deceased, DropReason::Deceased),
+        (not_theirs, DropReason::NotTheirNumber),
         (!facts.still_true, DropReason::NoLongerTrue),
         (!consented, DropReason::NoConsent),
         (unverified, DropReason::Unverified),
@@ -384,7 +354,8 @@ fn waits(class: Class, rule: Rule, facts: &Facts) -> Option<(HoldReason, Option<
     }
     [
         (awaits_reading(class, facts), HoldReason::Unread),
-        (facts.unsettled, HoldReason::Unsettled),
+        // Who may be dying does not wait for the carrier to say what became of a reminder.
+        (facts.unsettled && class != Class::Emergency, HoldReason::Unsettled),
         (facts.older_waits, HoldReason::Order),
         (facts.question_taken, HoldReason::Question),
     ]

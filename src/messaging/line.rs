@@ -86,7 +86,8 @@ pub async fn note_read(tx: &mut Tx, tenant: Id<Tenant>, number: &[u8], now: Time
     wake(tx, tenant, number, None, now).await
 }
 
-/// Gives the place of the one unsettled attempt to `attempt`.
+/// Gives the place of the one unsettled attempt to `attempt`, unless an earlier one still holds it: the answer to an
+/// emergency leaves beside that.
 pub(super) async fn note_attempt(
     tx: &mut Tx,
     tenant: Id<Tenant>,
@@ -94,7 +95,7 @@ pub(super) async fn note_attempt(
     attempt: Id<Attempt>,
 ) -> Result<(), DbError> {
     tx.execute(
-        sql("UPDATE number_line SET unsettled_attempt = $3 WHERE tenant = $1 AND number_token = $2")
+        sql("UPDATE number_line SET unsettled_attempt = COALESCE(unsettled_attempt, $3) WHERE tenant = $1 AND number_token = $2")
             .bind(tenant)
             .bind(number)
             .bind(attempt),
@@ -103,7 +104,8 @@ pub(super) async fn note_attempt(
     .map(|_| ())
 }
 
-/// Frees the place of `attempt` to send `message`, if it still holds it; other texts that waited for that look again.
+/// Frees the place of `attempt` to send `message`, if it still holds it, for one that left beside it and is not settled
+/// either; other texts that waited for that look again.
 pub(super) async fn note_settled(
     tx: &mut Tx,
     tenant: Id<Tenant>,
@@ -113,7 +115,9 @@ pub(super) async fn note_settled(
     now: Timestamp,
 ) -> Result<(), DbError> {
     tx.execute(
-        sql("UPDATE number_line SET unsettled_attempt = NULL WHERE tenant = $1 AND number_token = $2 AND unsettled_attempt = $3")
+        sql("UPDATE number_line SET unsettled_attempt = (SELECT a.id FROM message m JOIN attempt a ON a.tenant = m.tenant AND a.message = m.id \
+             WHERE m.tenant = $1 AND m.number_token = $2 AND m.direction = 'out' AND m.class = 'emergency' AND a.settled_at IS NULL AND a.id <> $3 ORDER BY a.id LIMIT 1) \
+             WHERE tenant = $1 AND number_token = $2 AND unsettled_attempt = $3")
             .bind(tenant)
             .bind(number)
             .bind(attempt),

@@ -10,6 +10,7 @@ mod attempt;
 pub mod carrier_port;
 mod delivery;
 mod error;
+mod facts;
 pub mod gate;
 mod inbound;
 mod journal;

@@ -2,7 +2,7 @@
 
 use super::{
     Class, Message, MessagingError, Settler, attempt::changed_job, gate::LONGEST_WAIT, journal::Journal, line,
-    outbound, settle::AttemptRow, state,
+    outbound, question, settle::AttemptRow, state,
 };
 use crate::{
     audit::Request,
@@ -112,6 +112,7 @@ impl Command for SettleByPerson {
         .await?;
         enqueue(tx, &self.changed).await?;
         if self.decision == PersonSettles::AsNotSent {
+            question::close_of_message(tx, self.tenant, self.attempt.message).await?;
             self.renew(tx).await?;
             enqueue(tx, &self.send).await?;
         }

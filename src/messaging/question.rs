@@ -9,7 +9,8 @@ use crate::{
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// A question that is younger is not overtaken by one of another workflow.
+/// A question that is younger is not overtaken by another one to the same patient. One to somebody else on the phone is
+/// never overtaken: the answer to it would move the visit of another.
 const PATIENCE: SignedDuration = SignedDuration::from_hours(4);
 
 /// A time that was offered.
@@ -155,6 +156,17 @@ pub async fn close_of_workflow(tx: &mut Tx, tenant: Id<Tenant>, workflow: Id<Wor
     .map(|_| ())
 }
 
+/// Closes what `message` has asked: it has not reached the patient, and nobody answers it.
+pub(super) async fn close_of_message(tx: &mut Tx, tenant: Id<Tenant>, message: Id<Message>) -> Result<(), DbError> {
+    tx.execute(
+        sql("UPDATE question SET state = 'closed' WHERE tenant = $1 AND message = $2 AND state = 'open'")
+            .bind(tenant)
+            .bind(message),
+    )
+    .await
+    .map(|_| ())
+}
+
 /// Whose text it is that wants to ask.
 pub(super) struct Asker<'a> {
     pub(super) tenant: Id<Tenant>,
@@ -165,10 +177,14 @@ pub(super) struct Asker<'a> {
     pub(super) message: Id<Message>,
 }
 
-/// Whether another workflow's question is open there and too young to be overtaken.
+/// Whether a question is open there that this one must not overtake: another patient's, or a young one of another
+/// workflow.
 pub(super) async fn taken(tx: &mut Tx, asker: &Asker<'_>, now: Timestamp) -> Result<bool, DbError> {
     let open = open_for(tx, asker.tenant, asker.our_number, asker.number_token, now).await?;
-    Ok(open.is_some_and(|open| open.workflow != asker.workflow && now.duration_since(open.opened_at) < PATIENCE))
+    Ok(open.is_some_and(|open| {
+        let is_young = now.duration_since(open.opened_at) < PATIENCE;
+        open.patient != asker.patient || (open.workflow != asker.workflow && is_young)
+    }))
 }
 
 /// Opens the question, in the transaction in which its text leaves. What was open there is overtaken.

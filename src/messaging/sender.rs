@@ -100,7 +100,7 @@ impl Sender {
         let practice = self.practices.get(tenant).ok_or(MessagingError::NotConfigured)?;
         let carrier = Arc::clone(self.settler.carriers.get(&tenant).ok_or(MessagingError::NotConfigured)?);
         let (text, number_token) = (row.id, row.number_token.clone());
-        let opened = match self.open(&practice, row).await {
+        let mut opened = match self.open(&practice, row).await {
             Err(error @ (MessagingError::Template | MessagingError::Stored)) => {
                 tracing::error!(%error, %text, "a queued text is given up");
                 return self.drop_unreadable(tenant, text, number_token).await;
@@ -116,7 +116,8 @@ impl Sender {
                 code: why.code(),
                 until: until.unwrap_or_else(|| look_again(job.created_at, self.settler.instruments.now())),
             }),
-            Committed::Cleared => {
+            Committed::Cleared(class) => {
+                opened.row.class = class;
                 let text = self.outgoing(&practice, opened, attempt, send_by)?;
                 let message = text.1;
                 let outcome = carrier.send(gate::cleared(text.0)).await;

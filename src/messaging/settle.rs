@@ -6,7 +6,7 @@ use super::{
     carrier_port::{Carrier, DeliveryStatus, Refusal, Remedy, SendOutcome},
     delivery::Delivery,
     journal::Journal,
-    line, outbound, state,
+    line, outbound, question, state,
 };
 use crate::{
     consent::{self, Source},
@@ -208,15 +208,19 @@ impl SettleAttempt {
 
     async fn text(&self, tx: &mut Tx, attempt: &AttemptRow, to: &str, reason: Option<&str>) -> Result<(), DbError> {
         // Only what this attempt left behind: a status report may have been faster.
-        tx.execute(
+        let left_behind = tx
+            .execute(
             sql("UPDATE message SET state = $3, state_reason = $4 WHERE tenant = $1 AND id = $2 AND state IN ('sending', 'unknown')")
                 .bind(self.tenant)
                 .bind(attempt.message)
                 .bind(to)
                 .bind(reason),
         )
-        .await
-        .map(|_| ())
+        .await?;
+        if left_behind == 1 && to != state::UNKNOWN {
+            question::close_of_message(tx, self.tenant, attempt.message).await?;
+        }
+        Ok(())
     }
 }
 

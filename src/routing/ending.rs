@@ -87,9 +87,8 @@ impl Weight {
         }
         match ending {
             // What is true now is told instead; who said STOP gets no text, by their own wish.
-            Ending::Dropped(DropReason::NoLongerTrue | DropReason::Stopped) | Ending::Failed(Failure::OptedOut) => {
-                false
-            }
+            Ending::Dropped(DropReason::NoLongerTrue | DropReason::Stopped | DropReason::Deceased)
+            | Ending::Failed(Failure::OptedOut) => false,
             Ending::Dropped(DropReason::NoConsent | DropReason::Unverified) => self == Self::Answer,
             // A reminder has had its time then. Of the carrier's troubles a day's reminders die together: that is one
             // task for the practice, not one for each patient.
@@ -102,7 +101,11 @@ impl Weight {
                 | Failure::RateLimited
                 | Failure::Unregistered,
             ) => self != Self::Reminder,
-            Ending::Dropped(DropReason::Guard | DropReason::Unreadable) | Ending::Failed(_) | Ending::Unknown => true,
+            Ending::Dropped(
+                DropReason::Guard | DropReason::Unreadable | DropReason::NotTheirNumber | DropReason::QuestionOpen,
+            )
+            | Ending::Failed(_)
+            | Ending::Unknown => true,
         }
     }
 }

@@ -6,6 +6,7 @@
 //! suppresses; a text that names danger reaches a person whatever else it says; what did not reach the patient reaches a
 //! person where one has to act.
 
+mod asked;
 mod compliance;
 mod ending;
 mod endings;
@@ -13,6 +14,7 @@ mod reply;
 mod task;
 mod told;
 mod triage;
+mod unread;
 
 pub use endings::TextEndings;
 pub use reply::ReplyReader;

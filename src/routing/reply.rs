@@ -2,16 +2,17 @@
 
 use super::{
     NewTask, REPLY_READ, StaffTask, TaskReason,
+    asked::{asked_language, offered_times},
     compliance::Wish,
     open_task,
-    triage::{Route, route},
+    triage::{Route, disputes_number, route},
 };
 use crate::{
     access::Team,
     audit::{Actor, AuditSigner},
     consent::Category,
     db::{Command, Db, DbError, Tx, sql},
-    intent::{self, Compliance, EmergencyKind, OfferedTime, Reading, Urgency},
+    intent::{self, Compliance, EmergencyKind, Reading, Urgency},
     jobs::{JobError, LeasedJob, NewJob, Outcome, enqueue},
     kernel::{Id, Instruments, Language, Patient, PhoneNumber, Tenant},
     messaging::{
@@ -19,7 +20,7 @@ use crate::{
         PreparedText, state,
         thread::{Reader, TextRecord, Thread},
     },
-    patient::{Directory, PatientRecord},
+    patient::{Directory, PatientRecord, dispute_number},
     practice::{KeywordAnswerer, Practice, Practices},
     template::{Params, TextKey},
     vault::Vault,
@@ -37,12 +38,12 @@ const ANSWER_WITHIN: SignedDuration = SignedDuration::from_mins(30);
 /// Reads replies.
 #[derive(Clone)]
 pub struct ReplyReader {
-    db: Db,
+    pub(super) db: Db,
     vault: Vault,
-    instruments: Instruments,
+    pub(super) instruments: Instruments,
     practices: Arc<Practices>,
-    directory: Directory,
-    thread: Thread,
+    pub(super) directory: Directory,
+    pub(super) thread: Thread,
     outbox: Outbox,
 }
 
@@ -84,11 +85,8 @@ impl ReplyReader {
         Self { db, vault, instruments, practices, directory, thread, outbox }
     }
 
-    /// Handles [`messaging::TEXT_RECEIVED`].
-    ///
-    /// # Errors
-    /// [`JobError::Retry`] when something is away, or another question was opened meanwhile.
-    pub async fn read(&self, job: LeasedJob) -> Outcome {
+    /// Reads the text, writes the reading and all that it causes.
+    pub(super) async fn read_text(&self, job: LeasedJob) -> Outcome {
         let AboutText { message } = job.payload()?;
         let Some(text) = self.thread.find(job.tenant, message).await? else { return Ok(()) };
         if text.state != state::RECEIVED {
@@ -169,6 +167,7 @@ impl ReplyReader {
             conversation: self.instruments.new_id(),
             question: received.question.as_ref().map(|question| question.id),
             text: received.text.clone(),
+            disputes_number: disputes_number(&received.reading),
             reading: received.reading.clone(),
             language: received.language,
             patient,
@@ -253,24 +252,8 @@ impl ReplyReader {
     }
 }
 
-fn asked_language(patients: &[PatientRecord], question: Option<&OpenQuestion>) -> Option<Language> {
-    let asked = question?.patient;
-    patients.iter().find(|patient| patient.id == asked)?.language
-}
-
-fn offered_times(question: Option<&OpenQuestion>, practice: &Practice) -> Vec<OfferedTime> {
-    let offered = question.map(|open| open.asked.offered.as_slice()).unwrap_or_default();
-    offered
-        .iter()
-        .map(|time| OfferedTime {
-            number: time.number,
-            start: time.start,
-            local: time.start.to_zoned(practice.zone.clone()).datetime(),
-        })
-        .collect()
-}
-
-/// Whether the carrier answers keywords on the number that the text was sent to. Free wording it does not recognise.
+/// Whether the carrier has answered the text: it answers keywords on the number that it was sent to, and the whole text
+/// is one. Free wording it does not recognise.
 fn carrier_answers(received: &Received) -> bool {
     let by_carrier = received
         .practice
@@ -308,6 +291,8 @@ struct CommitReading {
     task: Option<NewTask>,
     answer: Option<Answer>,
     reply_read: Option<NewJob>,
+    /// The sender says that the number is not the patient's.
+    disputes_number: bool,
     changed: NewJob,
     now: Timestamp,
     job: LeasedJob,
@@ -334,6 +319,9 @@ impl Command for CommitReading {
         if let Some(task) = &self.task {
             // Before the answer that says so (law 6).
             open_task(tx, task).await?;
+            if self.disputes_number {
+                dispute_number(tx, self.tenant, &self.text.number_token, self.text.id).await?;
+            }
         }
         if in_force
             && let Some(answer) = &self.answer

@@ -6,6 +6,7 @@ use crate::{
     intent::Urgency,
     kernel::{Id, Patient, StaffUser, Tenant},
     messaging::Message,
+    patient,
 };
 use jiff::Timestamp;
 
@@ -178,7 +179,7 @@ pub async fn open_tasks(db: &Db, tenant: Id<Tenant>, patient: Id<Patient>) -> Re
         .collect()
 }
 
-/// Closes a task. Answers whether it was open.
+/// Closes a task. Answers whether it was open. What a text has said against its number is settled by that.
 pub struct CloseTask {
     /// Whose.
     pub tenant: Id<Tenant>,
@@ -203,6 +204,26 @@ impl Command for CloseTask {
                     .bind(self.by),
             )
             .await?;
+        if closed == 1 {
+            self.settle_dispute(tx).await?;
+        }
         Ok(closed == 1)
+    }
+}
+
+impl CloseTask {
+    /// Where the task was to look into a wrong number, that has been done.
+    async fn settle_dispute(&self, tx: &mut Tx) -> Result<(), DbError> {
+        let said = tx
+            .optional(
+                sql("SELECT m.id, m.number_token FROM staff_task t JOIN message m ON m.tenant = t.tenant AND m.id = t.message \
+                     WHERE t.tenant = $1 AND t.id = $2 AND m.direction = 'in'")
+                .bind(self.tenant)
+                .bind(self.task),
+            )
+            .await?;
+        let Some(said) = said else { return Ok(()) };
+        let (message, number) = (said.get::<Id<Message>>("id")?, said.get::<Vec<u8>>("number_token")?);
+        patient::settle_dispute(tx, self.tenant, &number, message).await
     }
 }

@@ -31,6 +31,9 @@ pub(super) fn route(reading: &Reading, asked: Option<Context>) -> Route {
         let visit_meant = asked == Some(Context::AppointmentReminder) || has(Intent::Cancel);
         return match (visit_meant, reading.certainty) {
             (true, _) => Route::Person(Team::Scheduling, TaskReason::StoppedOrCancelled),
+            (false, Certainty::Certain) if has(Intent::WrongNumber) => {
+                Route::Person(Team::Scheduling, TaskReason::WrongNumber)
+            }
             (false, Certainty::Certain) => Route::Nobody,
             (false, Certainty::Unsure) => Route::Person(Team::Scheduling, TaskReason::NotUnderstood),
         };
@@ -54,6 +57,12 @@ pub(super) fn route(reading: &Reading, asked: Option<Context>) -> Route {
         return Route::Workflow;
     }
     unasked(reading)
+}
+
+/// Whether the sender says for certain that the number is not the patient's: until a person has settled that, texts of
+/// the program must not go there.
+pub(super) fn disputes_number(reading: &Reading) -> bool {
+    reading.certainty == Certainty::Certain && reading.intents.contains(&Intent::WrongNumber)
 }
 
 /// Whether every word was read and the only doubt is which of the offered times is meant: the workflow asks again.

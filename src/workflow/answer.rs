@@ -8,7 +8,7 @@ use super::{
     plan_store::Replan,
     ports::{AppointmentState, EhrTrouble, VisitChange},
     store::{Appointment, Learnt, REFILL, Transition, VISIT, WorkflowRow},
-    texts::{InReplyTo, Labels, Recipient, Saying, first_name},
+    texts::{Labels, Recipient, Saying, first_name},
     visit::{Answer, Handled, Step, Truth, Visit, VisitState, next_step, truth},
 };
 use crate::{
@@ -37,10 +37,6 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    pub(super) fn in_reply_to(&self) -> InReplyTo {
-        InReplyTo { message: self.text.id, received_at: self.text.received_at.unwrap_or(self.text.created_at) }
-    }
-
     /// Work for a person, once for this reply.
     pub(super) fn task(&self, flows: &Workflows, team: Team, reason: TaskReason, about: &str) -> NewTask {
         let key = format!("answer:{}:{}", self.text.id, reason.code());
@@ -140,14 +136,10 @@ enum Claimed {
 }
 
 impl Workflows {
-    /// Handles [`crate::routing::REPLY_READ`].
-    ///
-    /// # Errors
-    /// [`JobError::Retry`] as database, vault or EHR are away; [`JobError::Postpone`] while an earlier answer is acted
-    /// on.
-    pub async fn reply_read(&self, job: LeasedJob) -> Outcome {
+    /// Acts on an answer.
+    pub(super) async fn answer(&self, job: &LeasedJob) -> Outcome {
         let AboutText { message } = job.payload()?;
-        let Some(reply) = self.reply(&job, message).await? else { return Ok(()) };
+        let Some(reply) = self.reply(job, message).await? else { return Ok(()) };
         let query = WorkflowRow::with_id(job.tenant, reply.question.workflow);
         let Some(row) = self.db.optional(query).await? else { return Ok(()) };
         match WorkflowRow::read(&row)? {
@@ -291,8 +283,7 @@ impl Workflows {
         row.our_number = reply.to.our_number.as_e164().to_owned();
         row.number_token.clone_from(&reply.to.token);
         let about = row.subject.clone();
-        let text =
-            next.saying.map(|saying| self.text(&reply.practice, &reply.to, row.id, saying, Some(reply.in_reply_to())));
+        let text = next.saying.map(|saying| self.text(&reply.practice, &reply.to, row.id, saying, Some(reply.text.id)));
         let mut step = Transition::to(row, &self.instruments)?;
         step.texts = self.prepare(text.into_iter().collect()).await?;
         step.tasks = next.task.map(|reason| reply.task(self, Team::Scheduling, reason, &about)).into_iter().collect();

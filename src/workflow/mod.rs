@@ -10,6 +10,7 @@
 
 mod answer;
 mod cancel;
+mod give_up;
 mod plan;
 mod plan_store;
 mod ports;

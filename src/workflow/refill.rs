@@ -149,7 +149,7 @@ impl Workflows {
         let until = self.instruments.now().checked_add(NEWS_STANDS).unwrap_or(Timestamp::MAX);
         let expires = saying.expires.or(Some(until));
         let saying = Saying { about: Some(notice.refill.about()), expires, ..saying };
-        let text = self.text(&reply.practice, &reply.to, row.id, saying, Some(reply.in_reply_to()));
+        let text = self.text(&reply.practice, &reply.to, row.id, saying, Some(reply.text.id));
         let mut step = Transition::to(row, &self.instruments)?;
         step.closes_questions = true;
         step.texts = self.prepare(vec![text]).await?;

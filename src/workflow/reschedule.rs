@@ -10,14 +10,14 @@ use super::{
     ports::{AppointmentState, FreeSlot, Move, MoveOutcome, SlotWish},
     relevance::AppointmentRelevance,
     store::{Appointment, Learnt, Transition, VISIT, WorkflowRow},
-    texts::{InReplyTo, Reach, Saying, answerable_until, person_by, plain},
+    texts::{Reach, Saying, answerable_until, person_by, plain},
     visit::{MOST_OFFERS, MOST_TAKEN, Visit, VisitState, Wanted},
 };
 use crate::{
     consent::Category,
     jobs::{JobError, LeasedJob, Outcome},
     kernel::{Id, Tenant},
-    messaging::Offered,
+    messaging::{Message, Offered},
     routing::TaskReason,
     template::TextKey,
 };
@@ -227,9 +227,9 @@ impl Workflows {
         self.commit(step).await
     }
 
-    async fn answered(&self, tenant: Id<Tenant>, wanted: &Wanted) -> Result<Option<InReplyTo>, JobError> {
+    async fn answered(&self, tenant: Id<Tenant>, wanted: &Wanted) -> Result<Option<Id<Message>>, JobError> {
         let text = self.thread.find(tenant, wanted.message).await?;
-        Ok(text.map(|text| InReplyTo { message: text.id, received_at: text.received_at.unwrap_or(text.created_at) }))
+        Ok(text.map(|text| text.id))
     }
 
     pub(super) async fn appointment_of(&self, row: &WorkflowRow) -> Result<Option<Appointment>, JobError> {

@@ -17,8 +17,6 @@ use crate::{
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
-/// A text is an answer to what came in within this time (the gate's table).
-const ANSWER_WITHIN: SignedDuration = SignedDuration::from_mins(30);
 /// How soon a person is promised, counted in hours in which the practice texts.
 const PERSON_WITHIN: SignedDuration = SignedDuration::from_hours(2);
 
@@ -50,13 +48,6 @@ pub(super) enum Reach {
     NoNumber,
     /// The patient has died, or is not known.
     Nobody,
-}
-
-/// The text that is answered.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct InReplyTo {
-    pub(super) message: Id<Message>,
-    pub(super) received_at: Timestamp,
 }
 
 /// Something to say.
@@ -157,16 +148,15 @@ impl Workflows {
         to: &Recipient,
         workflow: Id<Workflow>,
         saying: Saying,
-        answers: Option<InReplyTo>,
+        answers: Option<Id<Message>>,
     ) -> NewText {
-        let prompt =
-            answers.is_some_and(|answers| self.instruments.now().duration_since(answers.received_at) < ANSWER_WITHIN);
         NewText {
             tenant: practice.tenant,
             patient: Some(to.patient),
             our_number: to.our_number.clone(),
             number: to.number.clone(),
-            class: if prompt { Class::Answer } else { Class::Automated },
+            // Whether it still is one when it leaves is the gate's to say.
+            class: if answers.is_some() { Class::Answer } else { Class::Automated },
             category: saying.category,
             language: to.language,
             content: Content::Template { key: saying.key, params: Box::new(saying.params) },
@@ -175,7 +165,7 @@ impl Workflows {
             about_version: saying.about_version,
             workflow: Some(workflow),
             question: saying.question,
-            in_response_to: answers.map(|answers| answers.message),
+            in_response_to: answers,
             not_before: saying.not_before,
             expires_at: saying.expires,
             quiet_overridden: false,

@@ -2,10 +2,10 @@
 
 use crate::{
     database::both_databases,
-    service::{ANA, CLINIC, STRANGER, Service, Setting},
+    service::{ANA, CLINIC, JAMES, STRANGER, Service, Setting},
 };
 use chartwire::{
-    db::sql,
+    db::{Command, DbError, Tx, sql},
     kernel::{Id, Patient},
     sandbox::carrier::{Fault, FaultKind},
 };
@@ -13,6 +13,17 @@ use jiff::SignedDuration;
 
 async fn count(service: &Service, text: &'static str) -> i64 {
     service.app.db().one(sql(text)).await.unwrap().get("n").unwrap()
+}
+
+/// All attempts but one to read what has come in have failed.
+struct LastAttempt;
+
+impl Command for LastAttempt {
+    type Output = u64;
+    type Error = DbError;
+    async fn run(&self, tx: &mut Tx) -> Result<u64, DbError> {
+        tx.execute(sql("UPDATE job SET attempts = max_attempts - 1 WHERE kind = 'TextReceived'")).await
+    }
 }
 
 /// A reminder for Ana's visit in three days, through the whole gate.
@@ -54,6 +65,42 @@ both_databases! {
         service.settle().await;
         assert_eq!(service.on(ANA).len(), 1, "one confirmation, the carrier's: {:?}", service.on(ANA));
         assert_eq!(service.carrier.accepted_count(None), 0, "we sent nothing");
+        service.stop().await;
+    }
+
+    async fn who_answers_a_keyword_is_told_by_each_text(database: TestDatabase) {
+        let service = Service::start(&database, Setting { carrier_answers_keywords: true, ..Setting::default() }).await;
+        service.patient("ana", "Ana", ANA).await;
+        service.patient("james", "James", JAMES).await;
+        // Pulled from the list, where nothing says that the carrier has acted on it.
+        service.app.schedule().await.unwrap();
+        service.settle().await;
+        service.carrier.faults().add(Fault::new(FaultKind::WebhooksRefused).times(1));
+        service.text(ANA, "Unsubscribe").await;
+        service.advance(SignedDuration::from_mins(10));
+        service.settle().await;
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM suppression WHERE stopped = 1").await, 1);
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM message WHERE direction = 'out'").await, 0);
+        // Free words the carrier does not know.
+        service.text(JAMES, "please stop texting me").await;
+        service.settle().await;
+        assert!(service.on(JAMES)[0].contains("no more texts"), "{:?}", service.on(JAMES));
+        assert_eq!(service.on(JAMES).len(), 1);
+        service.stop().await;
+    }
+
+    async fn a_text_that_no_attempt_could_read_is_left_to_a_person(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        let ana = service.patient("ana", "Ana", ANA).await;
+        service.text(ANA, "Can I come at nine?").await;
+        service.app.db().execute(LastAttempt).await.unwrap();
+        queue_reminder(&service, ana).await;
+        service.settle().await;
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM reading").await, 0);
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM message WHERE direction = 'in' AND state = 'read' AND patient IS NOT NULL").await, 1);
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM staff_task WHERE reason = 'not-understood' AND state = 'open'").await, 1);
+        assert_eq!(service.on(ANA).len(), 1, "nothing waits for it any longer");
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM job WHERE state = 'dead'").await, 0);
         service.stop().await;
     }
 

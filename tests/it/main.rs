@@ -37,6 +37,8 @@ mod postgres;
 #[cfg(test)]
 mod races;
 #[cfg(test)]
+mod recipient;
+#[cfg(test)]
 mod rooms;
 #[cfg(test)]
 mod schema;

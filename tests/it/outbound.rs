@@ -239,7 +239,57 @@ both_databases! {
         service.stop().await;
     }
 
-    async fn a_second_question_waits_and_takes_over_after_four_hours(database: TestDatabase) {
+    async fn a_question_to_another_patient_on_the_phone_is_never_overtaken(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        let mother = service.patient("ana", "Ana", ANA).await;
+        let child = service.patient("leo", "Leo", ANA).await;
+        let first = service.queue(asking(&service, service.reminder(mother, ANA))).await;
+        service.settle().await;
+        let stands = Some(service.now() + SignedDuration::from_hours(24 * 3));
+        let second = NewText { expires_at: stands, ..asking(&service, service.reminder(child, ANA)) };
+        let second = service.queue(second).await;
+        let stale = Some(service.now() + SignedDuration::from_hours(20));
+        let third = NewText { expires_at: stale, ..asking(&service, service.reminder(child, ANA)) };
+        let third = service.queue(third).await;
+        service.settle().await;
+        service.advance(SignedDuration::from_hours(22));
+        service.settle().await;
+        assert_eq!(questions(&service).await, [(first, "open".to_owned())]);
+        assert_eq!(waits_for(&service, second).await.as_deref(), Some("question"));
+        assert_eq!(state(&service, third).await, is("dropped", "question-open"));
+        let asked = sql("SELECT message FROM staff_task WHERE reason = 'undelivered'");
+        let asked: Id<Message> = service.app.db().one(asked).await.unwrap().get("message").unwrap();
+        assert_eq!(asked, third, "a person tells what the text did not");
+        service.text(ANA, "C").await;
+        service.settle().await;
+        assert_eq!(answered(&service).await, Some(first));
+        // Nobody can answer the first any more.
+        service.advance(SignedDuration::from_hours(3));
+        service.settle().await;
+        assert_eq!(questions(&service).await.last(), Some(&(second, "open".to_owned())));
+        service.stop().await;
+    }
+
+    async fn what_has_not_reached_the_phone_asks_nothing(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        let luis = service.patient("luis", "Luis", LUIS).await;
+        let text = service.queue(asking(&service, service.reminder(luis, LUIS))).await;
+        service.settle().await;
+        assert_eq!(state(&service, text).await, is("undelivered", "landline"));
+        assert_eq!(questions(&service).await, [(text, "closed".to_owned())]);
+        // Nor while it waits for the carrier to come back.
+        let ana = service.patient("ana", "Ana", ANA).await;
+        service.carrier.faults().add(Fault::new(FaultKind::TooManyRequests { retry_after_secs: 7 }).times(1));
+        let text = service.queue(asking(&service, service.reminder(ana, ANA))).await;
+        service.settle().await;
+        assert_eq!(questions(&service).await.last(), Some(&(text, "closed".to_owned())));
+        service.advance(SignedDuration::from_secs(7));
+        service.settle().await;
+        assert_eq!(questions(&service).await.last(), Some(&(text, "open".to_owned())));
+        service.stop().await;
+    }
+
+    async fn a_second_question_to_the_same_patient_takes_over_after_four_hours(database: TestDatabase) {
         let service = Service::start(&database, Setting::default()).await;
         let ana = service.patient("ana", "Ana", ANA).await;
         let first = service.queue(asking(&service, service.reminder(ana, ANA))).await;

@@ -126,6 +126,19 @@ both_databases! {
         service.stop().await;
     }
 
+    async fn the_answer_to_an_emergency_does_not_wait_for_it(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        let text = lost(&service).await;
+        service.carrier.faults().clear();
+        service.text(ANA, "I have chest pain and can't breathe").await;
+        let later = service.queue(service.reminder(service.patient("ana", "Ana", ANA).await, ANA)).await;
+        service.settle().await;
+        assert!(service.on(ANA).last().is_some_and(|text| text.contains("911")), "{:?}", service.on(ANA));
+        assert_eq!(state(&service, text).await, is("unknown", PERSON_DECIDES));
+        assert_eq!(state(&service, later).await.0, "queued", "anything else still waits for it");
+        service.stop().await;
+    }
+
     async fn a_text_that_becomes_unknown_again_is_decided_again(database: TestDatabase) {
         let service = Service::start(&database, Setting::default()).await;
         let text = lost(&service).await;

@@ -6,12 +6,26 @@ use crate::{
     feed::chart,
     service::{ANA, JAMES, Service, Setting},
 };
-use chartwire::{db::sql, sandbox::clinic::persona};
+use chartwire::{
+    db::{Command, DbError, Tx, sql},
+    sandbox::clinic::persona,
+};
 use jiff::SignedDuration;
 use serde_json::Value;
 
 async fn count(service: &Service, text: &'static str) -> i64 {
     service.app.db().one(sql(text)).await.unwrap().get("n").unwrap()
+}
+
+/// What we knew of Ana's visit is gone.
+struct Forgotten;
+
+impl Command for Forgotten {
+    type Output = u64;
+    type Error = DbError;
+    async fn run(&self, tx: &mut Tx) -> Result<u64, DbError> {
+        tx.execute(sql("DELETE FROM appointment WHERE fhir_id = 'appointment-ana-lopez'")).await
+    }
 }
 
 async fn ana_visit(service: &Service) -> Value {
@@ -28,6 +42,20 @@ both_databases! {
         service.settle().await;
         assert!(service.on(ANA)[1].contains("confirmed"), "{:?}", service.on(ANA));
         assert_eq!(ana_visit(&service).await["participant"][0]["status"], "accepted");
+        service.stop().await;
+    }
+
+    async fn an_answer_that_cannot_be_dealt_with_keeps_nothing_waiting(database: TestDatabase) {
+        let service = reminded(&database).await;
+        service.app.db().execute(Forgotten).await.unwrap();
+        service.text(ANA, "C").await;
+        service.settle().await;
+        let query = sql("SELECT state, data FROM workflow WHERE subject = 'Appointment/appointment-ana-lopez'");
+        let row = service.app.db().one(query).await.unwrap();
+        let visit: Value = serde_json::from_str(&row.get::<String>("data").unwrap()).unwrap();
+        assert_eq!((row.get::<String>("state").unwrap().as_str(), &visit["acting"]), ("with-staff", &Value::Null));
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM staff_task WHERE reason = 'ehr-unknown' AND patient IS NOT NULL AND state = 'open'").await, 1);
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM job WHERE state = 'dead'").await, 0);
         service.stop().await;
     }
 

@@ -1,6 +1,6 @@
 //! Twilio's Message resource, read leniently.
 
-use super::errors;
+use super::{errors, keywords::keyword};
 use crate::kernel::{Phi, PhoneNumber};
 use crate::messaging::carrier_port::{CarrierAddress, CarrierInbound, CarrierOutbound, DeliveryStatus, StatusReport};
 use jiff::Timestamp;
@@ -93,16 +93,17 @@ impl MessageResource {
 
     /// As a text that we have received. `None` without an id or without a number of ours.
     pub(super) fn into_inbound(self) -> Option<CarrierInbound> {
+        let body = self.body.clone().unwrap_or_default();
         Some(CarrierInbound {
             received_at: self.happened_at(),
             carrier_id: self.sid?,
             from: CarrierAddress::parse(self.from.as_deref().unwrap_or_default()),
             to: PhoneNumber::parse(self.to.as_deref()?).ok()?,
-            body: Phi::new(self.body.unwrap_or_default()),
+            opt_out_type: keyword(&body),
+            body: Phi::new(body),
             body_damaged: false,
             media: Vec::new(),
             media_count: self.num_media.as_ref().and_then(Count::value).unwrap_or(0),
-            opt_out_type: None,
         })
     }
 

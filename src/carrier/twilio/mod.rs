@@ -8,6 +8,7 @@ mod account;
 mod client;
 pub mod errors;
 mod form;
+mod keywords;
 mod list;
 mod message;
 mod sending;

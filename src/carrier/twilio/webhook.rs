@@ -3,7 +3,7 @@
 //! Pure functions over a body whose signature [`super::verify`] has accepted. Form and JSON bodies hold the same
 //! fields. Twilio adds fields and statuses without notice: what is not known is passed over or kept as it came.
 
-use super::{errors, form, message::plain_code};
+use super::{errors, form, keywords::keyword, message::plain_code};
 use crate::kernel::{Phi, PhoneNumber};
 use crate::messaging::carrier_port::{
     CarrierAddress, CarrierInbound, DeliveryStatus, InboundMedia, OptOutType, StatusReport,
@@ -72,7 +72,10 @@ pub fn parse_inbound(body: WebhookBody<'_>) -> Result<CarrierInbound, WebhookErr
         media: (0..media_count.min(MOST_MEDIA)).filter_map(|index| fields.media(index)).collect(),
         media_count,
         received_at: None,
-        opt_out_type: fields.get("OptOutType").and_then(|kind| opt_out_type(&kind.text)),
+        opt_out_type: fields
+            .get("OptOutType")
+            .and_then(|kind| opt_out_type(&kind.text))
+            .or_else(|| text.and_then(|text| keyword(&text.text))),
     })
 }
 

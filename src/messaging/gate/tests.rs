@@ -8,6 +8,7 @@ const NOW: i64 = 1_800_000_000_000;
 fn allowed() -> Facts {
     Facts {
         now: from_millis(NOW),
+        answers: Some(from_millis(NOW)),
         not_before: None,
         expires_at: None,
         unread: 0,
@@ -23,10 +24,12 @@ fn allowed() -> Facts {
             denial: None,
             archiving_notice: true,
         },
-        carrier_answers_keywords: false,
         quiet_until: None,
         quiet_overridden: false,
         capped_until: None,
+        number_on_file: true,
+        number_disputed: false,
+        deceased: false,
         verified: true,
         unverified_allowed: false,
         guard_blocks: false,
@@ -56,15 +59,12 @@ fn after_stop_only_the_confirmation_and_help_leave() {
 }
 
 #[test]
-fn the_confirmation_of_stop_goes_out_once_within_five_minutes_and_only_if_the_carrier_is_silent() {
+fn the_confirmation_of_stop_goes_out_once_within_five_minutes_and_only_if_nobody_has_confirmed() {
     assert_eq!(decide(Class::StopConfirmation, &stopped(299)), Decision::Clear);
     let refused = Decision::Drop(DropReason::Stopped);
     assert_eq!(decide(Class::StopConfirmation, &stopped(301)), refused);
     let mut facts = stopped(1);
     facts.standing.confirmed = true;
-    assert_eq!(decide(Class::StopConfirmation, &facts), refused);
-    let mut facts = stopped(1);
-    facts.carrier_answers_keywords = true;
     assert_eq!(decide(Class::StopConfirmation, &facts), refused);
 }
 
@@ -87,6 +87,17 @@ fn an_unread_text_holds_everything_but_the_answer_to_an_emergency() {
         let mut facts = facts.clone();
         facts.standing.stopped_at = (class == Class::StopConfirmation).then_some(facts.now);
         let held = matches!(decide(class, &facts), Decision::Hold { why: HoldReason::Unread, .. });
+        assert_eq!(held, class != Class::Emergency, "{class:?}");
+    }
+}
+
+#[test]
+fn a_text_of_unknown_fate_holds_everything_but_the_answer_to_an_emergency() {
+    for class in Class::ALL {
+        let mut facts = allowed();
+        facts.unsettled = true;
+        facts.standing.stopped_at = (class == Class::StopConfirmation).then_some(facts.now);
+        let held = matches!(decide(class, &facts), Decision::Hold { why: HoldReason::Unsettled, .. });
         assert_eq!(held, class != Class::Emergency, "{class:?}");
     }
 }
@@ -131,6 +142,49 @@ fn quiet_hours_hold_reminders_and_ask_for_replies() {
     assert_eq!(decide(Class::Automated, &facts), held);
     facts.expires_at = Some(from_millis(NOW + 1_800_000));
     assert_eq!(decide(Class::Automated, &facts), Decision::Drop(DropReason::Expired), "never a day late");
+}
+
+#[test]
+fn what_has_waited_for_half_an_hour_is_no_answer_any_more() {
+    let mut facts = allowed();
+    facts.quiet_until = Some(from_millis(NOW + 3_600_000));
+    facts.standing.grant = None;
+    facts.answers = Some(from_millis(NOW - 30 * 60_000 + 1));
+    assert_eq!(decide(Class::Answer, &facts), Decision::Clear);
+    for answers in [Some(from_millis(NOW - 30 * 60_000)), None] {
+        facts.answers = answers;
+        assert_eq!(decide(Class::Answer, &facts), Decision::Drop(DropReason::NoConsent));
+    }
+    facts.standing.grant = Some(Id::from_bytes([1; 16]));
+    let held = Decision::Hold { why: HoldReason::QuietHours, until: facts.quiet_until };
+    assert_eq!(decide(Class::Answer, &facts), held);
+}
+
+#[test]
+fn what_waits_for_another_question_until_it_is_late_says_so() {
+    let mut facts = allowed();
+    facts.question_taken = true;
+    assert_eq!(decide(Class::Automated, &facts), Decision::Hold { why: HoldReason::Question, until: None });
+    facts.expires_at = Some(facts.now);
+    assert_eq!(decide(Class::Automated, &facts), Decision::Drop(DropReason::QuestionOpen));
+}
+
+#[test]
+fn automated_texts_and_answers_go_to_the_living_on_their_own_number() {
+    let off_file = Facts { number_on_file: false, ..allowed() };
+    let disputed = Facts { number_disputed: true, ..allowed() };
+    let deceased = Facts { deceased: true, ..allowed() };
+    for class in Class::ALL {
+        let (program, staff) = (matches!(class, Class::Automated | Class::Answer), class == Class::StaffReply);
+        let drops = |facts: &Facts, why| {
+            let mut facts = facts.clone();
+            facts.standing.stopped_at = (class == Class::StopConfirmation).then_some(facts.now);
+            decide(class, &facts) == Decision::Drop(why)
+        };
+        assert_eq!(drops(&off_file, DropReason::NotTheirNumber), program || staff, "{class:?}");
+        assert_eq!(drops(&disputed, DropReason::NotTheirNumber), program, "{class:?}");
+        assert_eq!(drops(&deceased, DropReason::Deceased), program, "{class:?}");
+    }
 }
 
 #[test]
