@@ -59,10 +59,10 @@ pub(super) fn route(reading: &Reading, asked: Option<Context>) -> Route {
     unasked(reading)
 }
 
-/// Whether the sender says for certain that the number is not the patient's: until a person has settled that, texts of
+/// Whether the sender may be saying that the number is not the patient's: until a person has settled that, texts of
 /// the program must not go there.
 pub(super) fn disputes_number(reading: &Reading) -> bool {
-    reading.certainty == Certainty::Certain && reading.intents.contains(&Intent::WrongNumber)
+    reading.intents.contains(&Intent::WrongNumber)
 }
 
 /// Whether every word was read and the only doubt is which of the offered times is meant: the workflow asks again.

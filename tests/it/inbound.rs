@@ -80,7 +80,7 @@ both_databases! {
         service.advance(SignedDuration::from_mins(10));
         service.settle().await;
         assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM suppression WHERE stopped = 1").await, 1);
-        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM message WHERE direction = 'out'").await, 0);
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM message WHERE class = 'stop-confirmation'").await, 0);
         // Free words the carrier does not know.
         service.text(JAMES, "please stop texting me").await;
         service.settle().await;
