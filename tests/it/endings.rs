@@ -3,7 +3,7 @@
 use crate::{
     database::both_databases,
     outbound::{is, state},
-    service::{ANA, CLINIC, JAMES, LUIS, Service, Setting},
+    service::{ANA, CLINIC, LUIS, Service, Setting},
 };
 use chartwire::{
     consent::Category,
