@@ -183,11 +183,11 @@ async fn a_joined_text_that_has_not_left_is_made_anew_when_one_visit_moves() {
     bench.at(MONDAY).await;
     bench.last_of(ANA, 1);
     bench.visit("1", ana, "2026-11-30T19:00:00Z").await;
-    for later in ["2026-11-23T18:40:00Z", "2026-11-23T22:50:00Z"] {
-        bench.at(later).await;
-    }
+    bench.clock.set(at("2026-11-23T18:40:00Z"));
+    bench.text(ANA, "YES").await;
+    bench.at("2026-11-23T22:50:00Z").await;
     let texts = bench.on(ANA);
-    assert_eq!(texts.len(), 3, "{texts:#?}");
+    assert_eq!(texts.len(), 4, "{texts:#?}");
     assert!(texts.iter().any(|text| text.contains("you have a visit Thu Nov 26 at 3:30 PM")), "{texts:#?}");
     assert!(texts.iter().any(|text| text.contains("your visit is now Mon Nov 30")), "{texts:#?}");
     bench.nothing_failed().await;
@@ -209,9 +209,12 @@ async fn a_joined_text_that_the_gate_finds_untrue_is_made_anew_for_the_other_vis
     bench.last_of(ANA, 1);
     // The gate hears of it before the workflow does.
     bench.moves_unheard("1", "2026-11-30T19:00:00Z").await;
-    bench.at("2026-11-23T18:40:00Z").await;
-    let text = bench.last_of(ANA, 2);
-    assert!(text.contains("you have a visit Thu Nov 26 at 3:30 PM"), "{text}");
+    bench.clock.set(at("2026-11-23T18:40:00Z"));
+    bench.text(ANA, "YES").await;
+    bench.at("2026-11-23T22:50:00Z").await;
+    let texts = bench.on(ANA);
+    assert_eq!(texts.len(), 3, "{texts:#?}");
+    assert!(texts.iter().any(|text| text.contains("you have a visit Thu Nov 26 at 3:30 PM")), "{texts:#?}");
     assert_eq!(bench.plans("1").await[0], format!("{VISIT} 3 dropped"));
     assert_eq!(bench.plans("2").await[0], "2026-11-26T20:30:00Z 3 sent");
     bench.nothing_failed().await;
