@@ -283,7 +283,8 @@ impl Workflows {
         row.our_number = reply.to.our_number.as_e164().to_owned();
         row.number_token.clone_from(&reply.to.token);
         let about = row.subject.clone();
-        let text = next.saying.map(|saying| self.text(&reply.practice, &reply.to, row.id, saying, Some(reply.text.id)));
+        let text =
+            next.saying.map(|saying| Self::text(&reply.practice, &reply.to, row.id, saying, Some(reply.text.id)));
         let mut step = Transition::to(row, &self.instruments)?;
         step.texts = self.prepare(text.into_iter().collect()).await?;
         step.tasks = next.task.map(|reason| reply.task(self, Team::Scheduling, reason, &about)).into_iter().collect();

@@ -72,7 +72,7 @@ impl Workflows {
                 let saying =
                     Saying::new(TextKey::RefillDue, params, Category::Refill).asking(Context::RefillDue, until);
                 let saying = Saying { about: Some(refill.about()), ..saying.until(until) };
-                texts.push(self.text(&practice, &to, row.id, saying, None));
+                texts.push(Self::text(&practice, &to, row.id, saying, None));
                 stage::ASKED.clone_into(&mut row.state);
                 row.deadline = Some(until);
                 to.our_number.as_e164().clone_into(&mut row.our_number);
@@ -149,7 +149,7 @@ impl Workflows {
         let until = self.instruments.now().checked_add(NEWS_STANDS).unwrap_or(Timestamp::MAX);
         let expires = saying.expires.or(Some(until));
         let saying = Saying { about: Some(notice.refill.about()), expires, ..saying };
-        let text = self.text(&reply.practice, &reply.to, row.id, saying, Some(reply.text.id));
+        let text = Self::text(&reply.practice, &reply.to, row.id, saying, Some(reply.text.id));
         let mut step = Transition::to(row, &self.instruments)?;
         step.closes_questions = true;
         step.texts = self.prepare(vec![text]).await?;
@@ -189,7 +189,7 @@ impl Workflows {
                 Reach::On(to) => {
                     let to: Recipient = *to;
                     let saying = Saying { about: Some(about), ..saying };
-                    let text = self.text(&practice, &to, notice.get("workflow")?, saying, None);
+                    let text = Self::text(&practice, &to, notice.get("workflow")?, saying, None);
                     news.texts = self.prepare(vec![text]).await?;
                 }
                 Reach::NoNumber => {

@@ -152,7 +152,7 @@ impl Workflows {
         row.deadline = None;
         row.our_number = to.our_number.as_e164().to_owned();
         row.number_token.clone_from(&to.token);
-        let text = self.text(practice, to, row.id, saying, None);
+        let text = Self::text(practice, to, row.id, saying, None);
         let mut step = Transition::to(row, &self.instruments)?;
         step.texts = self.prepare(vec![text]).await?;
         step.reminds = std::iter::once(first.due).chain(others.into_iter().map(|other| other.due)).collect();

@@ -209,7 +209,7 @@ impl Workflows {
                 let saying = Saying::new(TextKey::Moved, params, Category::Appointment)
                     .about(&appointment.id, AppointmentRelevance::version(start))
                     .until(start);
-                vec![self.text(&practice, &to, row.id, saying, Some(answers))]
+                vec![Self::text(&practice, &to, row.id, saying, Some(answers))]
             }
             _ => Vec::new(),
         };

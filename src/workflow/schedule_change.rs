@@ -141,7 +141,7 @@ impl Workflows {
                     let saying = Saying { not_before, ..said };
                     to.our_number.as_e164().clone_into(&mut row.our_number);
                     row.number_token.clone_from(&to.token);
-                    texts = self.prepare(vec![self.text(practice, &to, row.id, saying, None)]).await?;
+                    texts = self.prepare(vec![Self::text(practice, &to, row.id, saying, None)]).await?;
                     let message = texts.first().map(|text| text.id);
                     announcing = message.map(|message| Announcing { message, start: before.0, location: before.1 });
                 }

@@ -143,7 +143,6 @@ impl Workflows {
 
     /// The text that says `saying`.
     pub(super) fn text(
-        &self,
         practice: &Practice,
         to: &Recipient,
         workflow: Id<Workflow>,

@@ -84,8 +84,8 @@ both_databases! {
         // Free words the carrier does not know.
         service.text(JAMES, "please stop texting me").await;
         service.settle().await;
-        assert!(service.on(JAMES)[0].contains("no more texts"), "{:?}", service.on(JAMES));
-        assert_eq!(service.on(JAMES).len(), 1);
+        let confirmed = service.on(JAMES).iter().filter(|text| text.contains("no more texts")).count();
+        assert_eq!(confirmed, 1, "{:?}", service.on(JAMES));
         service.stop().await;
     }
 
