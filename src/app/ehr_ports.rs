@@ -2,11 +2,12 @@
 
 use crate::{
     ehr::{self, Ehr, EhrError, Ehrs, SlotHolder},
+    feed::Intake,
     fhir::{
         ResourceRef,
         views::{AppointmentView, TaskStatus},
     },
-    kernel::{Id, Tenant},
+    kernel::{Id, Patient, Tenant},
     practice::Practices,
     workflow::{
         AppointmentState, ChangeOutcome, EhrTrouble, FreeSlot, Move, MoveOutcome, RefillStatus, RefillWish, Refills,
@@ -21,6 +22,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub(super) struct EhrPorts {
     pub(super) ehrs: Ehrs,
+    pub(super) intake: Intake,
     pub(super) practices: Arc<Practices>,
     pub(super) scheduling: ehr::Scheduling,
     pub(super) refills: ehr::Refills,
@@ -153,6 +155,17 @@ impl Scheduling for EhrPorts {
         appointment: &'a str,
     ) -> BoxFuture<'a, Result<Option<AppointmentState>, EhrTrouble>> {
         Box::pin(async move { self.read_current(tenant, appointment).await.map_err(|error| trouble(&error)) })
+    }
+
+    fn refresh<'a>(&'a self, tenant: Id<Tenant>, appointment: &'a str) -> BoxFuture<'a, Result<(), EhrTrouble>> {
+        Box::pin(async move {
+            let read = async { self.intake.refresh(tenant, &reference("Appointment", appointment)?).await };
+            read.await.map_err(|error| trouble(&error))
+        })
+    }
+
+    fn refresh_patient(&self, tenant: Id<Tenant>, patient: Id<Patient>) -> BoxFuture<'_, Result<(), EhrTrouble>> {
+        Box::pin(async move { self.intake.refresh_patient(tenant, patient).await.map_err(|error| trouble(&error)) })
     }
 
     fn free_slots<'a>(&'a self, wish: SlotWish<'a>) -> BoxFuture<'a, Result<Vec<FreeSlot>, EhrTrouble>> {

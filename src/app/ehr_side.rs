@@ -8,13 +8,19 @@ use crate::{
     ehr::{self, Ehrs, Ledger},
     feed::{Intake, Poller, RefillPoller},
     jobs::JobError,
-    messaging::thread::Thread,
+    kernel::{Id, Instruments, Patient, Tenant},
+    messaging::{Upstream, thread::Thread},
     patient::Directory,
     practice::Practices,
     vault::Vault,
-    workflow::Workflows,
+    workflow::{EhrTrouble, Scheduling as _, Workflows},
 };
-use std::sync::Arc;
+use futures_util::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
+use std::{sync::Arc, time::Duration};
+
+/// How soon a text that could not be held against the EHR tries again.
+const ASK_AGAIN: Duration = Duration::from_mins(1);
 
 /// What reads the EHR, files into it, and changes it for patients.
 pub(super) struct EhrSide {
@@ -39,6 +45,7 @@ impl EhrSide {
         let ledger = Ledger::new(db.clone(), vault.clone(), instruments.clone());
         let ports = Arc::new(EhrPorts {
             ehrs: ehrs.clone(),
+            intake: intake.clone(),
             practices: Arc::clone(practices),
             scheduling: ehr::Scheduling::new(db.clone(), instruments.clone(), ledger.clone()),
             refills: ehr::Refills::new(instruments.clone(), ledger.clone()),
@@ -66,6 +73,53 @@ impl EhrSide {
             Arc::clone(&ports) as Arc<dyn crate::workflow::Refills>,
         );
         Self { schedule, refills, intake: intake.clone(), filing, workflows, ports }
+    }
+}
+
+impl EhrSide {
+    /// What a text that has waited asks again.
+    pub(super) fn upstream(&self, instruments: &Instruments) -> EhrUpstream {
+        EhrUpstream { ports: Arc::clone(&self.ports), instruments: instruments.clone() }
+    }
+}
+
+/// The EHR, as the sender of texts asks it.
+pub(super) struct EhrUpstream {
+    ports: Arc<EhrPorts>,
+    instruments: Instruments,
+}
+
+impl EhrUpstream {
+    async fn read_again(
+        &self,
+        tenant: Id<Tenant>,
+        patient: Id<Patient>,
+        about: Option<&str>,
+    ) -> Result<(), EhrTrouble> {
+        if let Some(appointment) = about.and_then(|about| about.strip_prefix("Appointment/")) {
+            self.ports.refresh(tenant, appointment).await?;
+        }
+        self.ports.refresh_patient(tenant, patient).await
+    }
+}
+
+impl Upstream for EhrUpstream {
+    fn refresh<'a>(
+        &'a self,
+        tenant: Id<Tenant>,
+        patient: Id<Patient>,
+        about: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<(), JobError>> {
+        Box::pin(async move {
+            let Err(trouble) = self.read_again(tenant, patient, about).await else { return Ok(()) };
+            let (code, pause) = match trouble {
+                EhrTrouble::Unavailable { retry_after } => ("ehr-unavailable", retry_after.unwrap_or(ASK_AGAIN)),
+                EhrTrouble::Refused { code } => (code, ASK_AGAIN),
+            };
+            let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX);
+            let until = self.instruments.now().checked_add(pause).unwrap_or(Timestamp::MAX);
+            Err(JobError::Postpone { code, until })
+        })
     }
 }
 

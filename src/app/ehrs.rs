@@ -6,8 +6,8 @@ use super::{
     tenants::id_of,
 };
 use crate::{
-    config::Settings,
-    ehr::{CapabilityCache, Ehr, Ehrs, RoleRule},
+    config::{Settings, TenantSettings},
+    ehr::{CapabilityCache, Ehr, Ehrs, RoleRule, Scope},
     fhir::{FhirClient, Limits, TokioPacer},
     kernel::{Id, Instruments, SystemClock, Tenant},
     smart::{BackendServices, RefreshPolicy, SmartClient},
@@ -44,9 +44,18 @@ pub(super) fn ehrs(
             tenant: id_of(ids, tenant)?,
             client,
             organization: tenant.ehr.organization.clone(),
+            scope: scope(settings, tenant),
             roles: tenant.ehr.roles.iter().map(rule).collect(),
             capabilities: CapabilityCache::default(),
         });
     }
     Ok(Ehrs::new(ehrs))
+}
+
+/// The tenant's part of its EHR. The configuration was checked: its references can be read.
+fn scope(settings: &Settings, tenant: &TenantSettings) -> Scope {
+    let with_it = settings.tenants.iter().filter(|other| other.ehr.fhir_base == tenant.ehr.fhir_base);
+    let organization = tenant.ehr.organization.as_ref().and_then(|organization| organization.parse().ok());
+    let locations = tenant.ehr.locations.iter().filter_map(|place| place.parse().ok()).collect();
+    Scope::new(organization, locations, with_it.count() > 1)
 }

@@ -248,7 +248,7 @@ impl App {
 }
 
 fn health(db: &Db, running: &Running) -> Section {
-    let parts = vec![http::health::Part::database(db.clone())];
+    let parts = vec![http::health::Part::database(db.clone()), http::health::Part::feeds(db.clone())];
     Section::api(http::health::routes(parts, running.metrics.clone()))
 }
 
@@ -299,13 +299,6 @@ impl Rooms {
         let inbox = Inbox::new(db.clone(), vault.clone(), instruments.clone());
         let directory = Directory::new(db.clone(), vault.clone(), instruments.clone());
         let settler = Settler::new(db.clone(), vault.clone(), instruments.clone(), Arc::clone(&carriers));
-        let sender = Sender::new(
-            settler.clone(),
-            Arc::clone(&practices),
-            Arc::clone(catalogue),
-            Arc::new(workflow::AppointmentRelevance),
-            directory.clone(),
-        );
         let reader =
             ReplyReader::new(db.clone(), vault.clone(), instruments.clone(), Arc::clone(&practices), directory.clone());
         let puller = Puller::new(
@@ -322,6 +315,14 @@ impl Rooms {
         let people =
             Arc::new(people::People { ehrs: ehrs.clone(), intake: intake.clone(), instruments: instruments.clone() });
         let ehr_side = EhrSide::build(running, (db, vault), &ehrs, &practices, &directory, &intake);
+        let sender = Sender::new(
+            settler.clone(),
+            Arc::clone(&practices),
+            Arc::clone(catalogue),
+            Arc::new(workflow::AppointmentRelevance),
+            Arc::new(ehr_side.upstream(instruments)),
+            directory.clone(),
+        );
         let delivery = Delivery::new(db.clone(), vault.clone(), instruments.clone());
         Ok(Self {
             practices,

@@ -95,6 +95,7 @@ fn sections(root: &Section<'_, '_>, folder: &Path) -> Option<Settings> {
     let mut taken = Taken::default();
     let tenants: Vec<_> =
         sections.iter().map(|section| read_tenant::tenant(section, &registrations, &mut taken)).collect();
+    read_ehr::check_shared(&sections, &tenants);
     Some(Settings {
         server: server?,
         database: database?,

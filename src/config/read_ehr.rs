@@ -3,7 +3,9 @@
 use super::{
     read_service::base_url,
     reader::Section,
-    settings::{ClientAuthentication, EhrSettings, MfaAttestation, MfaSettings, Registration, RoleRule},
+    settings::{
+        ClientAuthentication, EhrSettings, MfaAttestation, MfaSettings, Registration, RoleRule, TenantSettings,
+    },
     value::{self, Parsed, Wrong},
 };
 use crate::access::Role;
@@ -20,7 +22,7 @@ const BACKEND_SCOPES: &[&str] = &[
     "system/Communication.crus",
     "system/Condition.rs",
     "system/Consent.rs",
-    "system/Location.r",
+    "system/Location.rs",
     "system/MedicationRequest.rs",
     "system/Organization.r",
     "system/Patient.rs",
@@ -40,7 +42,8 @@ pub(super) fn ehr(section: &Section<'_, '_>, registrations: &[Option<Arc<Registr
     let launch_scopes = section.optional_list("launch_scopes", scope);
     let backend = registration(section, "backend_registration", registrations);
     let backend_scopes = section.optional_list("backend_scopes", backend_scope);
-    let organization = section.optional("organization", organization);
+    let organization = section.optional("organization", reference("Organization"));
+    let locations = section.list("locations", reference("Location"));
     let mfa = mfa(&section.section("mfa"));
     let roles = roles(section);
     let backend = backend.flatten().filter(|backend| signs(section, backend));
@@ -56,24 +59,55 @@ pub(super) fn ehr(section: &Section<'_, '_>, registrations: &[Option<Arc<Registr
         backend_scopes: backend_scopes?.unwrap_or_else(|| owned(BACKEND_SCOPES)),
         mfa: mfa?,
         organization: organization?,
+        locations: locations?,
         roles: roles?,
     })
 }
 
-/// A reference to an Organization of the same server. Ids are letters, digits, `-`, `.` (R4, "id"), and `_` at some.
-fn organization(value: &Value) -> Parsed<String> {
-    let text = value::text(value)?;
-    let is_id = |id: &str| {
-        let form = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-        (1..=256).contains(&id.len()) && id.bytes().all(form) && id.bytes().any(|byte| byte != b'.')
-    };
-    if text.strip_prefix("Organization/").is_some_and(is_id) {
-        Ok(text)
-    } else {
-        Err(Wrong::new(
-            "this is no reference to an Organization",
-            "write its type and its id in the EHR: \"Organization/123\"",
-        ))
+/// A reference to a resource of the same server. Ids are letters, digits, `-`, `.` (R4, "id"), and `_` at some.
+fn reference(kind: &'static str) -> impl Fn(&Value) -> Parsed<String> {
+    move |value| {
+        let text = value::text(value)?;
+        let is_id = |id: &str| {
+            let form = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+            (1..=256).contains(&id.len()) && id.bytes().all(form) && id.bytes().any(|byte| byte != b'.')
+        };
+        if text.strip_prefix(kind).and_then(|rest| rest.strip_prefix('/')).is_some_and(is_id) {
+            return Ok(text);
+        }
+        let fix = format!("write its type and its id in the EHR: \"{kind}/123\"");
+        Err(Wrong::new(format!("this is no reference to a resource of type {kind}"), fix))
+    }
+}
+
+/// Tenants on one EHR, each by its place in the file: what is whose has to be said, and said of one of them only (law 8).
+pub(super) fn check_shared(sections: &[Section<'_, '_>], tenants: &[Option<TenantSettings>]) {
+    for (index, (section, tenant)) in sections.iter().zip(tenants).enumerate() {
+        let Some(tenant) = tenant else { continue };
+        let others = tenants.iter().enumerate().filter(|(other, _)| *other != index);
+        let others = others.filter_map(|(other, tenant)| Some((other, tenant.as_ref()?)));
+        let sharing: Vec<_> = others.filter(|(_, other)| other.ehr.fhir_base == tenant.ehr.fhir_base).collect();
+        let Some((_, first)) = sharing.first() else { continue };
+        if tenant.ehr.organization.is_none() && tenant.ehr.locations.is_empty() {
+            let problem = format!(
+                "\"{}\" and \"{}\" share this EHR, and which of it is whose is not said",
+                tenant.slug, first.slug
+            );
+            let fix = "write ehr.organization or ehr.locations of each, so that neither texts the other's patients";
+            section.report("ehr.organization", Wrong::new(problem, fix));
+        }
+        // Said once, of the later one.
+        for (_, other) in sharing.iter().filter(|(other, _)| *other < index) {
+            let by_place = !tenant.ehr.locations.is_empty() && !other.ehr.locations.is_empty();
+            if !by_place && tenant.ehr.organization.is_some() && tenant.ehr.organization == other.ehr.organization {
+                let problem = format!("\"{}\" on the same EHR is this organization, too", other.slug);
+                section.report("ehr.organization", Wrong::new(problem, "write ehr.locations of each, too"));
+            }
+            if tenant.ehr.locations.iter().any(|place| other.ehr.locations.contains(place)) {
+                let problem = format!("\"{}\" on the same EHR has one of these, too", other.slug);
+                section.report("ehr.locations", Wrong::new(problem, "give each location to one tenant"));
+            }
+        }
     }
 }
 

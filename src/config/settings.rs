@@ -178,6 +178,9 @@ pub struct EhrSettings {
     pub mfa: MfaSettings,
     /// The practice in its EHR, as `Organization/123`: the sender and recipient of its texts in the chart.
     pub organization: Option<String>,
+    /// The practice's places in its EHR, as `Location/123`: visits elsewhere are not its. Empty: those of its organization
+    /// where it shares the EHR with other tenants, else all.
+    pub locations: Vec<String>,
     /// Which of our roles a role in the EHR gives. A role that is not listed gives none.
     pub roles: Vec<RoleRule>,
 }

@@ -119,6 +119,7 @@ fn the_example_is_read() {
     assert_eq!(elm.ehr.fhir_base.as_str(), "https://ehr.example.org/fhir/r4/");
     assert_eq!(elm.ehr.launch_issuers, ["https://ehr.example.org/fhir/r4"]);
     assert_eq!(elm.ehr.organization.as_deref(), Some("Organization/elm-street"));
+    assert_eq!(elm.ehr.locations, ["Location/elm-street"]);
     assert_eq!(oak.ehr.organization, None);
     assert!(Arc::ptr_eq(&elm.ehr.backend, &oak.ehr.backend));
     assert_eq!(oak.ehr.id_token_issuers, ["https://oak.example.org/api/FHIR/R4"]);
@@ -222,12 +223,24 @@ fn collect(value: &Value, path: &str, keys: &mut BTreeSet<String>) {
     "signing key"
 )]
 #[case::no_such_role("roles = [\"provider\"]", "roles = [\"boss\"]", "tenants[0].ehr.roles[1].roles[0]", "scheduler")]
-#[case::wide_scope("\"system/Location.r\"", "\"user/Location.r\"", "tenants[0].ehr.backend_scopes[4]", "system/")]
+#[case::wide_scope("\"system/Location.rs\"", "\"user/Location.r\"", "tenants[0].ehr.backend_scopes[4]", "system/")]
 #[case::no_reference(
     "\"Organization/elm-street\"",
     "\"elm-street\"",
     "tenants[0].ehr.organization",
     "Organization/123"
+)]
+#[case::no_location(
+    "[\"Location/elm-street\"]",
+    "[\"Organization/elm-street\"]",
+    "tenants[0].ehr.locations[0]",
+    "Location/123"
+)]
+#[case::shared_and_not_said_whose(
+    "https://oak.example.org/api/FHIR/R4",
+    "https://ehr.example.org/fhir/r4/",
+    "tenants[1].ehr.organization",
+    "neither texts the other's patients"
 )]
 #[case::no_id(
     "\"Organization/elm-street\"",
@@ -294,6 +307,18 @@ fn mistakes_of_several_tenants_are_reported_together() {
         .replacen("\"America/New_York\"", "7", 1);
     let keys: Vec<String> = Fixed::new().mistakes(&text).into_iter().map(|mistake| mistake.key).collect();
     assert_eq!(keys, ["tenants[0].zone", "tenants[1].name", "tenants[1].names", "tenants[1].slug", "tenants[1].zone"]);
+}
+
+#[test]
+fn tenants_on_one_ehr_have_each_a_part_of_its_own() {
+    let with = |locations: &str| {
+        let base = format!("fhir_base = \"https://ehr.example.org/fhir/r4\"\nlocations = [\"{locations}\"]");
+        edited("fhir_base = \"https://oak.example.org/api/FHIR/R4\"", &base)
+    };
+    assert!(Fixed::new().parse(&with("Location/oak-lane")).is_ok());
+    let keys: Vec<String> =
+        Fixed::new().mistakes(&with("Location/elm-street")).into_iter().map(|one| one.key).collect();
+    assert_eq!(keys, ["tenants[1].ehr.locations"]);
 }
 
 #[test]

@@ -37,10 +37,29 @@ pub struct NewEntry {
     /// What it was taken from, so that the same is recorded once: the FHIR Consent and its version, a form that was sent
     /// off, a line of an imported list.
     pub origin: Option<String>,
-    /// From when it holds.
+    /// When it was said: the newest word decides.
     pub effective_at: Timestamp,
+    /// When it holds, where it was said for a time only.
+    pub period: Period,
     /// When it was recorded.
     pub recorded_at: Timestamp,
+}
+
+/// When a grant holds; open where nothing is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Period {
+    /// From then on.
+    pub from: Option<Timestamp>,
+    /// Until just before then.
+    pub until: Option<Timestamp>,
+}
+
+impl Period {
+    /// Whether it holds at `instant`.
+    #[must_use]
+    pub fn contains(&self, instant: Timestamp) -> bool {
+        self.from.is_none_or(|from| from <= instant) && self.until.is_none_or(|until| instant < until)
+    }
 }
 
 /// Appends an entry. One of the same origin and category is kept once; says whether it is new.
@@ -51,7 +70,8 @@ pub async fn record(tx: &mut Tx, entry: &NewEntry) -> Result<bool, DbError> {
     let written = tx
         .execute(
             sql("INSERT INTO consent_entry (tenant, id, patient, number_token, category, decision, source, wording, recorded_by, proof, \
-                 origin, effective_at, recorded_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+                 origin, effective_at, recorded_at, starts_at, ends_at) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
                  ON CONFLICT (tenant, origin, category) WHERE origin IS NOT NULL DO NOTHING")
             .bind(entry.tenant)
             .bind(entry.id)
@@ -65,7 +85,9 @@ pub async fn record(tx: &mut Tx, entry: &NewEntry) -> Result<bool, DbError> {
             .bind(entry.proof.as_ref().map(|proof| proof.as_bytes().to_vec()))
             .bind(entry.origin.clone())
             .bind(entry.effective_at)
-            .bind(entry.recorded_at),
+            .bind(entry.recorded_at)
+            .bind(entry.period.from)
+            .bind(entry.period.until),
         )
         .await?;
     Ok(written == 1)
@@ -99,13 +121,15 @@ pub struct Entry {
     pub wording: String,
     /// Who recorded it.
     pub recorded_by: String,
-    /// From when it holds.
+    /// When it was said.
     pub effective_at: Timestamp,
+    /// When it holds, where it was said for a time only.
+    pub period: Period,
 }
 
 /// The entries of a patient and of those who were merged into them, the newest first.
 const OF_PATIENT: &str = "SELECT e.id, e.patient, e.number_token, e.category, e.decision, e.source, e.wording, e.recorded_by, \
-     e.effective_at FROM consent_entry e WHERE e.tenant = $1 AND e.patient IN \
+     e.effective_at, e.starts_at, e.ends_at FROM consent_entry e WHERE e.tenant = $1 AND e.patient IN \
      (SELECT p.id FROM patient p WHERE p.tenant = $1 AND (p.id = $2 OR p.merged_into = $2)) \
      ORDER BY e.effective_at DESC, e.id DESC";
 
@@ -123,6 +147,7 @@ impl Entry {
             wording: row.get("wording")?,
             recorded_by: row.get("recorded_by")?,
             effective_at: row.get("effective_at")?,
+            period: Period { from: row.get("starts_at")?, until: row.get("ends_at")? },
         })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Owns who agreed to what, when, how and by which wording, and which numbers said STOP. The gate asks [`standing`] under
 //! the number's lock; routing, the EHR feed and staff write. Always: the ledger is append-only; no consent means no
-//! text; where two entries disagree the newest decides, and between two patients who turned out to be one the strictest;
+//! text, and a grant that was given for a time ends with it; where two entries disagree the newest decides, and between two patients who turned out to be one the strictest;
 //! a stopped number stays stopped until START or new explicit consent.
 
 mod codes;
@@ -12,7 +12,7 @@ mod standing;
 mod suppression;
 
 pub use codes::{Category, Decision, Method, Source};
-pub use ledger::{ConsentEntry, Entry, NewEntry, entries, is_recorded, record};
+pub use ledger::{ConsentEntry, Entry, NewEntry, Period, entries, is_recorded, record};
 pub use proof::{Proof, proof};
 pub use standing::{Decided, Standing, standing};
 pub use suppression::{Release, Suppression, mark_confirmed, release, release_of_staff, suppress, suppression};

@@ -24,7 +24,7 @@ pub struct Standing {
     pub archiving_notice: bool,
 }
 
-/// How `patient` on `number_token` stands towards `category`, in this transaction.
+/// How `patient` on `number_token` stands towards `category` at `now`, in this transaction.
 ///
 /// # Errors
 /// [`DbError`] as the database refuses or is away.
@@ -34,6 +34,7 @@ pub async fn standing(
     patient: Option<Id<Patient>>,
     number_token: &[u8],
     category: Category,
+    now: Timestamp,
 ) -> Result<Standing, DbError> {
     let suppression = of_number(tx, tenant, number_token).await?;
     let mut standing = Standing {
@@ -44,7 +45,7 @@ pub async fn standing(
     };
     let Some(patient) = patient else { return Ok(standing) };
     let entries = Entry::in_transaction(tx, tenant, patient).await?;
-    let decided = Decided::of(&entries, number_token, category);
+    let decided = Decided::of(&entries, number_token, category, now);
     standing.grant = decided.grant.map(|entry| entry.id);
     standing.denial = decided.denial.map(|entry| entry.id);
     standing.archiving_notice =
@@ -57,17 +58,18 @@ pub async fn standing(
 pub struct Decided<'a> {
     /// The entry that grants it.
     pub grant: Option<&'a Entry>,
-    /// The entry that denies it: whatever grants it beside, it is not granted.
+    /// The entry that denies it, or a grant outside the time that it was given for: whatever grants it beside, it is not
+    /// granted.
     pub denial: Option<&'a Entry>,
 }
 
 impl<'a> Decided<'a> {
-    /// What `entries` of a patient, the newest first, say.
+    /// What `entries` of a patient, the newest first, say at `now`.
     ///
     /// The newest entry of each source patient decides for that patient; of patients that were merged into one the
     /// strictest holds, which is why a denial of any of them stands until that one's own newer grant.
     #[must_use]
-    pub fn of(entries: &'a [Entry], number_token: &[u8], category: Category) -> Self {
+    pub fn of(entries: &'a [Entry], number_token: &[u8], category: Category, now: Timestamp) -> Self {
         let mut decided = Self::default();
         let mut heard: Vec<Id<Patient>> = Vec::new();
         for entry in on(entries, number_token).filter(|entry| entry.category == category) {
@@ -76,8 +78,8 @@ impl<'a> Decided<'a> {
             }
             heard.push(entry.patient);
             let place = match entry.decision {
-                Decision::Granted => &mut decided.grant,
-                Decision::Denied => &mut decided.denial,
+                Decision::Granted if entry.period.contains(now) => &mut decided.grant,
+                Decision::Granted | Decision::Denied => &mut decided.denial,
             };
             *place = place.or(Some(entry));
         }
@@ -97,7 +99,10 @@ fn on<'a>(entries: &'a [Entry], number_token: &[u8]) -> impl Iterator<Item = &'a
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Source, *};
+    use super::{
+        super::{Period, Source},
+        *,
+    };
     use crate::kernel::clock::from_millis;
 
     const ANA: Id<Patient> = Id::from_bytes([1; 16]);
@@ -115,11 +120,12 @@ mod tests {
             wording: String::new(),
             recorded_by: "system".to_owned(),
             effective_at: from_millis(i64::from(at)),
+            period: Period::default(),
         }
     }
 
     fn granted(newest_first: &[Entry]) -> bool {
-        Decided::of(newest_first, NUMBER, Category::Appointment).is_granted()
+        Decided::of(newest_first, NUMBER, Category::Appointment, from_millis(100)).is_granted()
     }
 
     #[test]
@@ -131,8 +137,22 @@ mod tests {
         assert!(granted(&[entry(3, ANA, Some(NUMBER), Decision::Granted), no, yes.clone()]));
         let elsewhere = entry(4, ANA, Some(b"other"), Decision::Denied);
         assert!(granted(&[elsewhere, yes.clone()]), "another number's word is not this one's");
-        assert!(!Decided::of(&[yes], NUMBER, Category::Billing).is_granted());
+        assert!(!Decided::of(&[yes], NUMBER, Category::Billing, from_millis(100)).is_granted());
         assert!(!granted(&[]), "nobody asked is nobody agreed");
+    }
+
+    #[test]
+    fn a_grant_holds_for_the_time_that_it_was_given_for() {
+        let bounds = |from, until| Period { from: Some(from_millis(from)), until: Some(from_millis(until)) };
+        let grant = |period| Entry { period, ..entry(1, ANA, None, Decision::Granted) };
+        assert!(granted(&[grant(bounds(100, 101))]));
+        assert!(!granted(&[grant(bounds(0, 100))]), "over");
+        assert!(!granted(&[grant(bounds(101, 200))]), "not yet");
+        let older = entry(1, ANA, Some(NUMBER), Decision::Granted);
+        assert!(!granted(&[grant(bounds(0, 100)), older]), "the newest word was for a time only");
+        assert!(granted(&[entry(2, ANA, None, Decision::Granted), grant(bounds(0, 100))]));
+        let merged = Entry { period: bounds(0, 100), ..entry(1, MERGED, None, Decision::Granted) };
+        assert!(!granted(&[entry(2, ANA, None, Decision::Granted), merged]));
     }
 
     #[test]

@@ -54,6 +54,7 @@ impl From<FhirError> for EhrError {
             FhirError::Throttled { retry_after } => Self::Unavailable { code: "ehr-throttled", retry_after },
             FhirError::NotFound => Self::NotFound,
             FhirError::NotFhir(_) => Self::Unreadable,
+            FhirError::TooMany { .. } => Self::Refused { code: "ehr-too-many" },
             FhirError::Forbidden(_) => Self::Refused { code: "ehr-forbidden" },
             error if error.is_passing() => Self::Unavailable { code: "ehr-unavailable", retry_after: None },
             _ => Self::Refused { code: "ehr-refused" },

@@ -11,6 +11,7 @@ mod ledger;
 mod refill;
 mod roles;
 mod scheduling;
+mod scope;
 #[cfg(test)]
 #[cfg(feature = "sandbox")]
 mod tests;
@@ -22,6 +23,7 @@ pub use ledger::{IDENTIFIER_SYSTEM, Ledger, WriteIntent, WrittenRef};
 pub use refill::{DueRefill, DueRefills, RefillOutcome, Refills, due_refills, task_status};
 pub use roles::{RoleRule, mirrored_roles};
 pub use scheduling::{Move, MoveOutcome, OfferedSlot, RELEASE_SLOT_HOLD, Scheduling, SlotHolder, VisitChange, Wanted};
+pub use scope::Scope;
 
 use crate::{
     fhir::FhirClient,
@@ -38,6 +40,8 @@ pub struct Ehr {
     pub client: FhirClient,
     /// The organisation that texts are from, as a reference in the EHR, where one is configured.
     pub organization: Option<String>,
+    /// Which part of the EHR is the tenant's.
+    pub scope: Scope,
     /// Which of the EHR's roles give which of ours.
     pub roles: Vec<RoleRule>,
     /// What it has said that it can do; empty at first.

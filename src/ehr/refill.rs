@@ -33,30 +33,38 @@ pub struct DueRefill {
     pub due_on: Date,
 }
 
-/// What a search for due refills gave.
+/// What a page of a search for due refills gave.
 #[derive(Debug, Default)]
 pub struct DueRefills {
     /// The due ones.
     pub due: Vec<DueRefill>,
     /// What of the prescriptions could not be read.
     pub faults: Vec<ParseFault>,
+    /// Where the next page is; absent after the last.
+    pub next: Option<String>,
 }
 
-/// The prescriptions of the whole practice whose supply runs out within days of `today`.
+/// Of a page of the running prescriptions those whose supply runs out within days of `today`: the first page, or the one
+/// at `link`. Page by page, because a practice may have more of them than one search may give.
 ///
 /// # Errors
 /// [`EhrError`] as the EHR is away or refuses.
-pub async fn due_refills(ehr: &Ehr, today: Date) -> Result<DueRefills, EhrError> {
-    let params = SearchParams::new().with("status", "active").with("intent", "order").with("_count", PAGE);
-    let mut pages = ehr.client.search("MedicationRequest", params, SearchMethod::Get)?;
-    let mut found = DueRefills::default();
-    while let Some(page) = pages.next_page().await? {
-        let parsed = Parsed::read(&page.matches, MedicationRequestView::read);
-        let unread = page.quarantined.into_iter().chain(parsed.quarantined);
-        found.faults.extend(unread.map(|entry| entry.fault));
-        found.due.extend(parsed.good.iter().filter_map(|view| due(view, today)));
-    }
-    Ok(found)
+pub async fn due_refills(ehr: &Ehr, today: Date, link: Option<&str>) -> Result<DueRefills, EhrError> {
+    let mut pages = match link {
+        Some(link) => ehr.client.resume_search("MedicationRequest", link)?,
+        None => {
+            let params = SearchParams::new().with("status", "active").with("intent", "order").with("_count", PAGE);
+            ehr.client.search("MedicationRequest", params, SearchMethod::Get)?
+        }
+    };
+    let Some(page) = pages.next_page().await? else { return Ok(DueRefills::default()) };
+    let parsed = Parsed::read(&page.matches, MedicationRequestView::read);
+    let unread = page.quarantined.into_iter().chain(parsed.quarantined);
+    Ok(DueRefills {
+        due: parsed.good.iter().filter_map(|view| due(view, today)).collect(),
+        faults: unread.map(|entry| entry.fault).collect(),
+        next: pages.next_link().map(str::to_owned),
+    })
 }
 
 /// A running prescription whose supply runs out within days of `today`.

@@ -1,4 +1,5 @@
-//! The EHR's roles mirrored: what `PractitionerRole` says gives our roles, and nothing else does (A7).
+//! The EHR's roles mirrored: what `PractitionerRole` says gives our roles, and nothing else does (A7);
+//! a role at another practice of the same EHR gives none here.
 
 use super::{Ehr, EhrError};
 use crate::{
@@ -41,7 +42,9 @@ pub async fn mirrored_roles(
     let held = Parsed::read(&page.matches, PractitionerRoleView::read).good;
     let roles = held
         .iter()
-        .filter(|role| role.practitioner.as_ref() == Some(practitioner) && role.is_held(now))
+        .filter(|role| {
+            role.practitioner.as_ref() == Some(practitioner) && role.is_held(now) && ehr.scope.has_role(role)
+        })
         .flat_map(|role| &role.codes)
         .flat_map(|code| ehr.roles.iter().filter(move |rule| code.is(&rule.system, &rule.code)))
         .flat_map(|rule| rule.roles.iter())

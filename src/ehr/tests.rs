@@ -157,7 +157,14 @@ fn ehr(sandbox: &RunningEhr, keys: SigningKeys) -> Ehr {
         Arc::new(SystemClock),
     )
     .unwrap();
-    Ehr { tenant: TENANT, client, organization: None, roles: vec![], capabilities: CapabilityCache::default() }
+    Ehr {
+        tenant: TENANT,
+        client,
+        organization: None,
+        scope: Scope::default(),
+        roles: vec![],
+        capabilities: CapabilityCache::default(),
+    }
 }
 
 #[tokio::test]
@@ -327,7 +334,7 @@ async fn a_visit_is_confirmed_once_and_cancelled_with_its_slot() {
 #[tokio::test]
 async fn due_refills_are_found_and_asked_for_once() {
     let bench = Bench::new().await;
-    let found = due_refills(&bench.ehr, "2026-11-23".parse().unwrap()).await.unwrap();
+    let found = due_refills(&bench.ehr, "2026-11-23".parse().unwrap(), None).await.unwrap();
     let patients: Vec<&str> = found.due.iter().map(|due| due.patient.id()).collect();
     assert_eq!(patients.len(), 3, "{patients:?}");
     assert!(patients.contains(&persona::JAMES_CARTER) && patients.contains(&persona::LINDA_OKAFOR));
@@ -349,4 +356,37 @@ async fn due_refills_are_found_and_asked_for_once() {
     let params = crate::fhir::SearchParams::new().with("patient", format!("Patient/{}", persona::JAMES_CARTER));
     let tasks = bench.ehr.client.search("Task", params, crate::fhir::SearchMethod::Get).unwrap().all().await.unwrap();
     assert_eq!(tasks.matches.len(), 1);
+}
+
+#[tokio::test]
+async fn a_role_at_another_practice_of_the_same_ehr_gives_none_here() {
+    let mut bench = Bench::new().await;
+    let nurse = ResourceRef::new("Practitioner", persona::NURSE_REED).unwrap();
+    let now = bench.instruments.now();
+    let rule = RoleRule {
+        system: "http://terminology.hl7.org/CodeSystem/practitioner-role".to_owned(),
+        code: "nurse".to_owned(),
+        roles: [crate::access::Role::Nurse].into_iter().collect(),
+    };
+    for (place, expected) in [("Location/location-main", 1), ("Location/location-annex", 0)] {
+        let ehr = Arc::get_mut(&mut bench.ehr).unwrap();
+        ehr.roles = vec![rule.clone()];
+        ehr.scope = Scope::new(None, vec![place.parse().unwrap()], true);
+        let (_, roles) = mirrored_roles(&bench.ehr, &nurse, now).await.unwrap();
+        assert_eq!(roles.iter().count(), expected, "{place}");
+    }
+}
+
+#[tokio::test]
+async fn an_organizations_places_are_those_that_the_ehr_says_it_manages() {
+    let mut bench = Bench::new().await;
+    let now = bench.instruments.now();
+    let organization = format!("Organization/{}", crate::sandbox::clinic::ORGANIZATION);
+    for (organization, expected) in [(organization.as_str(), true), ("Organization/another", false)] {
+        Arc::get_mut(&mut bench.ehr).unwrap().scope = Scope::new(organization.parse().ok(), vec![], true);
+        let (_, view) = bench.appointment("appointment-ana-lopez").await;
+        assert_eq!(bench.ehr.takes_visit(&view, now).await.unwrap(), expected);
+        let narrowed = bench.ehr.appointments_of_scope(now).await;
+        assert_eq!(narrowed.is_ok(), expected, "no place is not every place");
+    }
 }

@@ -1,16 +1,12 @@
 //! Takes one appointment in, with the patient and the consents that it needs.
 
-use super::appointments::{Labels, WriteAppointment};
+use super::appointments::{self, Labels, NoteOff, OffBy, Stands, WriteAppointment, Written};
 use crate::{
-    consent::{self, Category, Decision, NewEntry, Source},
-    db::{Command, Db, DbError, Tx},
+    db::Db,
     ehr::{Ehr, EhrError, Ehrs},
     fhir::{
-        Parsed, ResourceRef, SearchMethod, SearchParams,
-        views::{
-            AppointmentView, ConsentProvisionType, ConsentState, ConsentView, ContactPointSystem, ContactPointUse,
-            LinkType, PatientView, PhoneView,
-        },
+        ResourceRef,
+        views::{AppointmentView, ContactPointSystem, ContactPointUse, LinkType, PatientView, PhoneView},
     },
     kernel::{Id, Instruments, Patient, Phi, Tenant},
     patient::{Directory, EhrPatient, NumberKind, PatientError, PersonName, Telecom},
@@ -20,6 +16,10 @@ use jiff::{SignedDuration, Timestamp};
 
 /// A patient whom we read longer ago is read again when something of theirs comes by.
 const STALE_AFTER: SignedDuration = SignedDuration::from_hours(12);
+/// Before an automated text nothing about its patient may be older: who withdraws consent in the EHR is not texted later.
+const FRESH_WITHIN: SignedDuration = SignedDuration::from_mins(5);
+/// How often an appointment is read that we change ourselves meanwhile.
+const MOST_READS: usize = 3;
 /// How many patients a chain of replacements may have.
 const MOST_LINKS: usize = 5;
 
@@ -40,35 +40,111 @@ impl Intake {
         Self { db, vault, instruments, ehrs, directory }
     }
 
-    /// Reads the appointment again and takes it in. The one path for whatever hints at a change.
+    /// Reads the appointment again and takes it in, and with it whom it is for. The one path for whatever hints at a
+    /// change.
     ///
     /// # Errors
     /// [`EhrError`] as EHR, vault or database are away.
     pub async fn refresh(&self, tenant: Id<Tenant>, appointment: &ResourceRef) -> Result<(), EhrError> {
         let ehr = self.ehrs.of(tenant)?;
-        let view = AppointmentView::read(&ehr.client.read(appointment).await?)?;
-        self.take_appointment(&ehr, &view).await
+        self.read_appointment(&ehr, appointment, FRESH_WITHIN).await
     }
 
-    /// Takes an appointment in that was read with our own token.
+    /// Reads a patient again, with what they agreed to, unless that was done within minutes: before an automated text
+    /// is written, and before one leaves that has waited. One whom the EHR does not have stays as known.
     ///
     /// # Errors
     /// [`EhrError`] as EHR, vault or database are away.
-    pub async fn take_appointment(&self, ehr: &Ehr, view: &AppointmentView) -> Result<(), EhrError> {
-        let (Some(reference), Some(start), Some(end), Some(patient)) =
-            (&view.reference, view.start, view.end, view.patient())
-        else {
-            // Without a time or a patient (a blocked room, a request) there is nobody to remind of anything.
-            return Ok(());
+    pub async fn refresh_patient(&self, tenant: Id<Tenant>, patient: Id<Patient>) -> Result<(), EhrError> {
+        let ehr = self.ehrs.of(tenant)?;
+        let Some(known) = self.directory.by_id(tenant, patient).await.map_err(of_patient)? else { return Ok(()) };
+        let reference = ResourceRef::new("Patient", &known.fhir_id)?;
+        match self.patient_within(&ehr, &reference, FRESH_WITHIN).await {
+            Err(EhrError::NotFound) => Ok(()),
+            read => read.map(|_| ()),
+        }
+    }
+
+    /// Takes in an appointment of a page. A page may be minutes old when its last entry is looked at: what differs from
+    /// what we know is read again.
+    ///
+    /// # Errors
+    /// [`EhrError`] as EHR, vault or database are away.
+    pub(super) async fn take_appointment(&self, ehr: &Ehr, view: &AppointmentView) -> Result<(), EhrError> {
+        let Some(reference) = &view.reference else { return Ok(()) };
+        match appointments::stands(&self.db, ehr.tenant, reference.id()).await? {
+            None => self.write(ehr, view, None, STALE_AFTER).await.map(|_| ()),
+            Some(stands) if stands.agrees(view) => match view.patient() {
+                Some(patient) => self.take_patient(ehr, patient).await.map(|_| ()),
+                None => Ok(()),
+            },
+            Some(_) => self.read_appointment(ehr, reference, STALE_AFTER).await,
+        }
+    }
+
+    async fn read_appointment(
+        &self,
+        ehr: &Ehr,
+        reference: &ResourceRef,
+        patient_within: SignedDuration,
+    ) -> Result<(), EhrError> {
+        for _ in 0..MOST_READS {
+            // First what we know, then the EHR: what we write ourselves in between is seen.
+            let stands = appointments::stands(&self.db, ehr.tenant, reference.id()).await?;
+            let written = match ehr.client.read(reference).await.map_err(EhrError::from) {
+                Ok(resource) => {
+                    let view = AppointmentView::read(&resource)?;
+                    self.write(ehr, &view, stands, patient_within).await?
+                }
+                Err(EhrError::NotFound) => self.note_off(ehr.tenant, reference, stands, OffBy::Gone).await?,
+                Err(error) => return Err(error),
+            };
+            if written == Written::AsRead {
+                return Ok(());
+            }
+        }
+        Err(EhrError::Conflict)
+    }
+
+    /// Writes what was read, unless what we know is not `stands` any more.
+    async fn write(
+        &self,
+        ehr: &Ehr,
+        view: &AppointmentView,
+        stands: Option<Stands>,
+        patient_within: SignedDuration,
+    ) -> Result<Written, EhrError> {
+        let Some(reference) = &view.reference else { return Err(EhrError::Unreadable) };
+        if !ehr.takes_visit(view, self.instruments.now()).await? {
+            return self.note_off(ehr.tenant, reference, stands, OffBy::Gone).await;
+        }
+        let (Some(start), Some(end), Some(patient)) = (view.start, view.end, view.patient()) else {
+            // Without a time or a patient (a blocked room, a request, some cancelled visits) there is nobody to remind of
+            // anything any more.
+            return self.note_off(ehr.tenant, reference, stands, OffBy::View(view)).await;
         };
-        let patient = self.take_patient(ehr, patient).await?;
+        let patient = self.patient_within(ehr, patient, patient_within).await?;
         let labels = Labels { provider: display_of(view, "Practitioner"), place: display_of(view, "Location") };
         let sealed = serde_json::to_vec(&labels).map_err(|_| EhrError::Unreadable)?;
         let place = Place::keyed("appointment", reference.id(), "labels");
         let labels = self.vault.seal(ehr.tenant, RetentionClass::Directory, place, &sealed).await?;
+        let about = (ehr.tenant, reference.id());
+        let command = WriteAppointment::of(about, view, patient, (start, end), (stands, labels), &self.instruments)
+            .ok_or(EhrError::Unreadable)?;
+        Ok(self.db.execute(command).await?)
+    }
+
+    async fn note_off(
+        &self,
+        tenant: Id<Tenant>,
+        reference: &ResourceRef,
+        stands: Option<Stands>,
+        off: OffBy<'_>,
+    ) -> Result<Written, EhrError> {
+        // What we never knew is nothing to anybody.
+        let Some(stands) = stands else { return Ok(Written::AsRead) };
         let command =
-            WriteAppointment::of(ehr.tenant, view, reference, patient, (start, end), labels, &self.instruments)
-                .ok_or(EhrError::Unreadable)?;
+            NoteOff::of(tenant, reference.id(), stands, off, &self.instruments).ok_or(EhrError::Unreadable)?;
         Ok(self.db.execute(command).await?)
     }
 
@@ -77,84 +153,59 @@ impl Intake {
     /// # Errors
     /// [`EhrError`] as EHR, vault or database are away.
     pub async fn take_patient(&self, ehr: &Ehr, reference: &ResourceRef) -> Result<Id<Patient>, EhrError> {
+        self.patient_within(ehr, reference, STALE_AFTER).await
+    }
+
+    async fn patient_within(
+        &self,
+        ehr: &Ehr,
+        reference: &ResourceRef,
+        at_most: SignedDuration,
+    ) -> Result<Id<Patient>, EhrError> {
         let now = self.instruments.now();
         let read_at = self.directory.refreshed_at(ehr.tenant, reference.id()).await.map_err(of_patient)?;
-        if read_at.is_some_and(|at| now.duration_since(at) < STALE_AFTER)
+        if read_at.is_some_and(|at| now.duration_since(at) < at_most)
             && let Some(known) = self.directory.id_of(ehr.tenant, reference.id()).await.map_err(of_patient)?
         {
             return Ok(known);
         }
-        // All is read before anything is written: a patient who counts as known is not read again for a while.
-        let (mut next, mut read) = (Some(reference.clone()), Vec::new());
-        while let Some(reference) = next.take().filter(|_| read.len() < MOST_LINKS) {
+        // All is read before anything is written, and that it was taken in is noted last: who fails on the way reads all
+        // of it again.
+        let (mut next, mut told) = (Some(reference.clone()), Vec::new());
+        let mut shown = Some(Vec::new());
+        while let Some(reference) = next.take().filter(|_| told.len() < MOST_LINKS) {
             let view = PatientView::read(&ehr.client.read(&reference).await?)?;
             next = view.replaced_by().cloned();
             let consents = self.consents(ehr, &reference).await?;
-            read.push((ehr_patient(&view, &reference, now), consents));
+            shown = shown.zip(consents).map(|(mut all, consents)| {
+                all.extend(consents);
+                all
+            });
+            told.push(ehr_patient(&view, &reference, now));
         }
         let mut survivor = None;
-        for (told, consents) in read {
-            let patient = self.directory.refresh(ehr.tenant, &told).await.map_err(of_patient)?;
-            for entry in consents.iter().flat_map(|consent| self.entries(ehr.tenant, patient, consent)) {
-                self.db.execute(Record(entry)).await?;
-            }
-            survivor = Some(patient);
+        for told in told {
+            survivor = Some(self.directory.refresh(ehr.tenant, &told).await.map_err(of_patient)?);
         }
         let patient = survivor.ok_or(EhrError::Unreadable)?;
-        self.take_chart_terms(ehr, reference, patient).await?;
+        if let Some(shown) = shown {
+            self.take_consents(ehr, patient, shown).await?;
+        }
+        if self.chart_terms_are_old(ehr.tenant, patient, now).await? {
+            self.take_chart_terms(ehr, reference, patient).await?;
+        }
+        self.directory.note_refreshed(ehr.tenant, patient, now).await.map_err(of_patient)?;
         Ok(patient)
     }
 
-    async fn consents(&self, ehr: &Ehr, reference: &ResourceRef) -> Result<Vec<ConsentView>, EhrError> {
-        let params = SearchParams::new().with("patient", reference.to_string());
-        let page = match ehr.client.search("Consent", params, SearchMethod::Get)?.all().await {
-            Ok(page) => page,
-            // An EHR without consents leaves the ledger to say what holds.
-            Err(error) => match EhrError::from(error) {
-                error @ (EhrError::Refused { .. } | EhrError::NotFound) => {
-                    metrics::counter!("chartwire_consents_unread_total").increment(1);
-                    tracing::warn!(%error, "the EHR shows no consents; our ledger alone says what holds");
-                    return Ok(Vec::new());
-                }
-                error => return Err(error),
-            },
-        };
-        let parsed = Parsed::read(&page.matches, ConsentView::read);
-        let faults = page.quarantined.into_iter().chain(parsed.quarantined).map(|entry| entry.fault).collect();
-        super::quarantine::note(&self.db, ehr.tenant, "Consent", faults, self.instruments.now()).await?;
-        Ok(parsed.good)
-    }
-
-    fn entries(&self, tenant: Id<Tenant>, patient: Id<Patient>, consent: &ConsentView) -> Vec<NewEntry> {
-        let now = self.instruments.now();
-        let (Some(rule), Some(reference)) = (&consent.rule, &consent.reference) else { return Vec::new() };
-        let permits = rule.kind == Some(ConsentProvisionType::Permit) && rule.period.contains(now);
-        let decision = match consent.status {
-            ConsentState::Active if permits => Decision::Granted,
-            ConsentState::Active | ConsentState::Inactive | ConsentState::Rejected => Decision::Denied,
-            _ => return Vec::new(),
-        };
-        let version = consent.version.as_ref().map_or("", |version| version.as_str());
-        let categories = rule.codes.iter().flat_map(|code| &code.codings);
-        let categories = categories.filter_map(|coding| Category::from_code(coding.code.as_deref()?));
-        categories
-            .map(|category| NewEntry {
-                id: self.instruments.new_id(),
-                tenant,
-                patient: Some(patient),
-                number_token: None,
-                category,
-                decision,
-                source: Source::Fhir,
-                wording: consent.policy_uris.first().cloned().unwrap_or_default(),
-                recorded_by: "system".to_owned(),
-                proof: None,
-                origin: Some(format!("{reference}/_history/{version}")),
-                // What was said before must not overtake what we were told since.
-                effective_at: consent.given.or(consent.last_updated).unwrap_or(now).min(now),
-                recorded_at: now,
-            })
-            .collect()
+    async fn chart_terms_are_old(
+        &self,
+        tenant: Id<Tenant>,
+        patient: Id<Patient>,
+        now: Timestamp,
+    ) -> Result<bool, EhrError> {
+        let read_at = self.directory.chart_terms_at(tenant, patient).await.map_err(of_patient)?;
+        Ok(read_at.is_none_or(|at| now.duration_since(at) >= STALE_AFTER))
     }
 }
 
@@ -205,14 +256,4 @@ fn telecom(phone: &PhoneView, now: Timestamp) -> Option<Telecom> {
         _ => return None,
     };
     Some(Telecom { number: phone.number.clone()?, kind, rank: phone.rank.unwrap_or(u32::from(u16::MAX)) })
-}
-
-struct Record(NewEntry);
-
-impl Command for Record {
-    type Output = ();
-    type Error = DbError;
-    async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
-        consent::record(tx, &self.0).await.map(|_| ())
-    }
 }

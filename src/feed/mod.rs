@@ -4,19 +4,24 @@
 //! Called by its own repeating jobs; hands work up as [`APPOINTMENT_CHANGED`], [`REFILL_DUE`] and
 //! [`REFILL_TASK_CHANGED`]. Always: whatever names a resource is a hint, and the resource is read
 //! with our own token before anything acts on it (law 12); a malformed entry is quarantined and counted, and the rest
-//! used; what could not be read is not taken for empty; what we changed ourselves is not announced as the staff's doing.
+//! used; what could not be read is not taken for empty; what the EHR refuses is seen; an older answer never takes the place
+//! of what we know since.
 
 mod appointments;
 mod chart_terms;
+mod consents;
+mod cursor;
 mod intake;
 mod poll;
 mod quarantine;
 mod refills;
+mod refusals;
 
-pub use appointments::{AppointmentChanged, KnownAppointment};
+pub use appointments::{AppointmentChanged, GONE, KnownAppointment};
 pub use intake::Intake;
 pub use poll::Poller;
 pub use refills::{RefillDue, RefillPoller, RefillTaskChanged};
+pub use refusals::refused_feeds;
 
 /// An appointment is new to us, or its status, time, place or people have changed.
 pub const APPOINTMENT_CHANGED: &str = "AppointmentChanged";

@@ -1,6 +1,12 @@
 //! Finds prescriptions that run out, and follows the Tasks that ask for refills.
 
-use super::{Intake, POLL_REFILLS, POLL_TASKS, REFILL_DUE, REFILL_TASK_CHANGED, quarantine};
+use super::{
+    Intake, POLL_REFILLS, POLL_TASKS, REFILL_DUE, REFILL_TASK_CHANGED,
+    appointments::GONE,
+    cursor::{self, Advance, RUN_FOR},
+    quarantine,
+    refusals::{self, refusal},
+};
 use crate::{
     db::{Command, Db, DbError, Tx, sql},
     ehr::{self, DueRefill, Ehr, EhrError, Ehrs},
@@ -15,6 +21,9 @@ use std::sync::Arc;
 
 /// How often prescriptions are looked through.
 const REFILLS_EVERY: SignedDuration = SignedDuration::from_hours(1);
+/// How cursors and refusals name the two feeds.
+const REFILLS: &str = "refills";
+const TASKS: &str = "tasks";
 
 /// The payload of [`REFILL_DUE`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -67,7 +76,8 @@ impl RefillPoller {
         Ok(())
     }
 
-    /// Handles [`POLL_REFILLS`]: announces each refill once, then waits for the next time.
+    /// Handles [`POLL_REFILLS`]: announces each refill once, then waits for the next time. What does not fit into one run
+    /// goes on in the next.
     ///
     /// # Errors
     /// [`JobError::Postpone`] when all is read; [`JobError::Retry`] when the EHR is away.
@@ -75,8 +85,16 @@ impl RefillPoller {
         let practice = self.practices.get(job.tenant).ok_or(JobError::retry("tenant-not-configured"))?;
         let started = self.instruments.now();
         let today = started.to_zoned(practice.zone.clone()).date();
-        passing(self.announce_refills(job.tenant, today).await)?;
-        Err(again(started, REFILLS_EVERY))
+        let whole = match self.announce_refills(job.tenant, today, started).await {
+            Ok(Some(skipped)) => self.note(job.tenant, REFILLS, skipped).await.map(|()| true)?,
+            Ok(None) => false,
+            Err(error) => {
+                let code = refusal(&error).ok_or(error)?;
+                self.note(job.tenant, REFILLS, Some(code)).await.map(|()| true)?
+            }
+        };
+        let until = self.instruments.now();
+        Err(if whole { again(started, REFILLS_EVERY) } else { JobError::Postpone { code: "poll-goes-on", until } })
     }
 
     /// Handles [`POLL_TASKS`]: announces each change of a Task of ours, then waits for the next time.
@@ -86,31 +104,97 @@ impl RefillPoller {
     pub async fn poll_tasks(&self, job: LeasedJob) -> Outcome {
         let practice = self.practices.get(job.tenant).ok_or(JobError::retry("tenant-not-configured"))?;
         let started = self.instruments.now();
-        passing(self.announce_tasks(job.tenant).await)?;
+        let refused = match self.announce_tasks(job.tenant).await {
+            Ok(()) => None,
+            Err(error) => Some(refusal(&error).ok_or(error)?),
+        };
+        self.note(job.tenant, TASKS, refused).await?;
         Err(again(started, SignedDuration::try_from(practice.poll_every).unwrap_or(REFILLS_EVERY)))
     }
 
-    async fn announce_refills(&self, tenant: Id<Tenant>, today: Date) -> Result<(), EhrError> {
+    async fn note(&self, tenant: Id<Tenant>, feed: &'static str, refused: Option<&'static str>) -> Result<(), DbError> {
+        refusals::note(&self.db, tenant, feed, refused, self.instruments.now()).await
+    }
+
+    /// Reads prescriptions page by page from where the last run has stopped. `None`: there is more; else what the EHR
+    /// refused of single ones.
+    async fn announce_refills(
+        &self,
+        tenant: Id<Tenant>,
+        today: Date,
+        started: Timestamp,
+    ) -> Result<Option<Option<&'static str>>, EhrError> {
         let ehr = self.ehrs.of(tenant)?;
-        let found = ehr::due_refills(&ehr, today).await?;
-        quarantine::note(&self.db, tenant, "MedicationRequest", found.faults, self.instruments.now()).await?;
-        for refill in &found.due {
-            match self.announce_refill(&ehr, refill).await {
-                // One patient who cannot be taken in does not stop the rest.
-                Err(error @ (EhrError::Unreadable | EhrError::NotFound | EhrError::Refused { .. })) => {
-                    metrics::counter!("chartwire_refills_skipped_total").increment(1);
-                    tracing::warn!(%error, "a due refill could not be taken in");
+        let mut next = cursor::position(&self.db, tenant, REFILLS).await?.filter(|link| !link.is_empty());
+        let mut refused = None;
+        loop {
+            let found = match ehr::due_refills(&ehr, today, next.as_deref()).await {
+                // The EHR does not keep its pages for ever: from the first one again, after a pause.
+                Err(error) if next.is_some() && refusal(&error).is_some() => {
+                    self.stop_at(tenant, String::new()).await?;
+                    return Err(EhrError::Unavailable { code: "ehr-page-gone", retry_after: None });
                 }
-                other => other?,
+                found => found?,
+            };
+            quarantine::note(&self.db, tenant, "MedicationRequest", found.faults, self.instruments.now()).await?;
+            for refill in &found.due {
+                match self.announce_refill(&ehr, refill).await {
+                    Ok(()) => {}
+                    // One patient who cannot be taken in does not stop the rest.
+                    Err(error) => {
+                        let code = refusal(&error);
+                        refused = refused.or(code.filter(|_| matches!(error, EhrError::Refused { .. })));
+                        if code.is_none() {
+                            return Err(error);
+                        }
+                        metrics::counter!("chartwire_refills_skipped_total").increment(1);
+                        tracing::warn!(%error, "a due refill could not be taken in");
+                    }
+                }
+            }
+            let going_on = next.is_some();
+            next = found.next;
+            let late = self.instruments.now().duration_since(started) > RUN_FOR;
+            match &next {
+                None if going_on => self.stop_at(tenant, String::new()).await?,
+                Some(link) if late => self.stop_at(tenant, link.clone()).await?,
+                _ => {}
+            }
+            if next.is_none() || late {
+                return Ok(next.is_none().then_some(refused));
             }
         }
-        Ok(())
+    }
+
+    async fn stop_at(&self, tenant: Id<Tenant>, position: String) -> Result<(), DbError> {
+        let (feed, now) = (REFILLS.to_owned(), self.instruments.now());
+        self.db.execute(Advance { tenant, feed, position, announce: None, now }).await
+    }
+
+    /// Whether a prescription is the practice's: on an EHR that it shares, one of its own prescribers wrote it, and where
+    /// that person may work for others too, the patient is known to the practice by a visit.
+    async fn is_ours(&self, ehr: &Ehr, refill: &DueRefill) -> Result<bool, EhrError> {
+        let Some(prescribers) = ehr.prescribers(self.instruments.now()).await? else { return Ok(true) };
+        match &refill.prescriber {
+            Some(prescriber) if !prescribers.contains(prescriber) => return Ok(false),
+            Some(prescriber) if prescriber.is("PractitionerRole") => return Ok(true),
+            _ => {}
+        }
+        let query = sql(
+            "SELECT 1 AS visited FROM patient_ehr_id e JOIN appointment a ON a.tenant = e.tenant AND a.patient = e.patient \
+                         WHERE e.tenant = $1 AND e.fhir_id = $2 AND a.status <> $3 LIMIT 1",
+        );
+        let query = query.bind(ehr.tenant).bind(refill.patient.id()).bind(GONE);
+        Ok(self.db.optional(query).await?.is_some())
     }
 
     async fn announce_refill(&self, ehr: &Ehr, refill: &DueRefill) -> Result<(), EhrError> {
         let medication_request = refill.medication_request.id().to_owned();
         let feed = format!("refill {medication_request}");
-        if self.position(ehr.tenant, &feed).await?.as_deref() == Some(refill.due_on.to_string().as_str()) {
+        if cursor::position(&self.db, ehr.tenant, &feed).await?.as_deref() == Some(refill.due_on.to_string().as_str()) {
+            return Ok(());
+        }
+        if !self.is_ours(ehr, refill).await? {
             return Ok(());
         }
         let patient = self.intake.take_patient(ehr, &refill.patient).await?;
@@ -133,7 +217,7 @@ impl RefillPoller {
             let status = serde_json::to_value(status).ok();
             let Some(status) = status.as_ref().and_then(|status| status.as_str()) else { continue };
             let feed = format!("task {task}");
-            let known = self.position(tenant, &feed).await?;
+            let known = cursor::position(&self.db, tenant, &feed).await?;
             if known.as_deref().unwrap_or("requested") == status {
                 continue;
             }
@@ -161,11 +245,6 @@ impl RefillPoller {
         rows.iter().map(|row| row.get("reference")).collect()
     }
 
-    async fn position(&self, tenant: Id<Tenant>, feed: &str) -> Result<Option<String>, DbError> {
-        let query = sql("SELECT position FROM feed_cursor WHERE tenant = $1 AND feed = $2");
-        self.db.optional(query.bind(tenant).bind(feed)).await?.map(|row| row.get("position")).transpose()
-    }
-
     async fn advance(
         &self,
         tenant: Id<Tenant>,
@@ -173,16 +252,8 @@ impl RefillPoller {
         position: String,
         announce: NewJob,
     ) -> Result<(), EhrError> {
-        let command = Advance { tenant, feed, position, announce, now: self.instruments.now() };
+        let command = Advance { tenant, feed, position, announce: Some(announce), now: self.instruments.now() };
         Ok(self.db.execute(command).await?)
-    }
-}
-
-/// A refusal does not end the polling: somebody will mend the registration.
-fn passing(outcome: Result<(), EhrError>) -> Result<(), JobError> {
-    match outcome {
-        Ok(()) | Err(EhrError::Refused { .. } | EhrError::Unreadable | EhrError::NotFound) => Ok(()),
-        Err(error) => Err(error.into()),
     }
 }
 
@@ -197,33 +268,5 @@ impl Command for Schedule {
     type Error = DbError;
     async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
         enqueue(tx, &self.0).await
-    }
-}
-
-/// Moves a cursor, and announces it only if nobody else has moved it there.
-struct Advance {
-    tenant: Id<Tenant>,
-    feed: String,
-    position: String,
-    announce: NewJob,
-    now: Timestamp,
-}
-
-impl Command for Advance {
-    type Output = ();
-    type Error = DbError;
-    async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
-        let moved = tx
-            .execute(
-                sql("INSERT INTO feed_cursor (tenant, feed, position, updated_at) VALUES ($1, $2, $3, $4) \
-                     ON CONFLICT (tenant, feed) DO UPDATE SET position = excluded.position, updated_at = excluded.updated_at \
-                     WHERE feed_cursor.position <> excluded.position")
-                .bind(self.tenant)
-                .bind(self.feed.clone())
-                .bind(self.position.clone())
-                .bind(self.now),
-            )
-            .await?;
-        if moved == 1 { enqueue(tx, &self.announce).await } else { Ok(()) }
     }
 }

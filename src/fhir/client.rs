@@ -116,6 +116,16 @@ impl FhirClient {
         Ok(SearchPager::new(self.clone(), resource_type, params, method))
     }
 
+    /// Goes on with a search where [`SearchPager::next_link`] was, under limits that begin anew.
+    ///
+    /// # Errors
+    /// [`FhirError::Address`] when `resource_type` is not the name of one; [`FhirError::NextLink`] when the link must not
+    /// be followed.
+    pub fn resume_search(&self, resource_type: &str, link: &str) -> Result<SearchPager, FhirError> {
+        let link = self.base.follow(resource_type, link)?;
+        Ok(self.search(resource_type, SearchParams::new(), SearchMethod::Get)?.at(link))
+    }
+
     /// Sends a read or a search: again after a 401 with a fresh token (once), and after 429 or 503 as the limits allow.
     pub(super) async fn ask(&self, build: impl Fn() -> RequestBuilder) -> Result<Answer, FhirError> {
         let mut token = self.token.token().await?;

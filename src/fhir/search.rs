@@ -111,6 +111,19 @@ impl SearchPager {
         }
     }
 
+    /// Where the next page is, to go on with by [`FhirClient::resume_search`]; `None` before the first and after the last.
+    #[must_use]
+    pub fn next_link(&self) -> Option<&str> {
+        match &self.step {
+            Step::Link(url) => Some(url.as_str()),
+            Step::First | Step::Done => None,
+        }
+    }
+
+    pub(super) fn at(self, link: Url) -> Self {
+        Self { step: Step::Link(link), ..self }
+    }
+
     /// The next page; `None` after the last.
     ///
     /// # Errors

@@ -1,8 +1,12 @@
 //! `/healthz`, `/readyz` and `/metrics`.
 //!
 //! Readiness asks own parts only: an EHR, a carrier or a key service that is away must not take every node out of service.
+//! What an EHR refuses is named beside them.
 
-use crate::db::{Db, sql};
+use crate::{
+    db::{Db, sql},
+    feed,
+};
 use axum::{
     Json, Router,
     extract::State,
@@ -23,12 +27,24 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Part {
     name: &'static str,
     ready: Arc<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>,
+    /// What it says stands in the answer without deciding it: no other node would do better.
+    advisory: bool,
 }
 
 impl Part {
     /// A part that is asked by `ready`.
     pub fn new(name: &'static str, ready: impl Fn() -> BoxFuture<'static, bool> + Send + Sync + 'static) -> Self {
-        Self { name, ready: Arc::new(ready) }
+        Self { name, ready: Arc::new(ready), advisory: false }
+    }
+
+    /// The EHRs' feeds: none is refused. Taking nodes out of service would mend nothing there, but operators have to see it.
+    #[must_use]
+    pub fn feeds(db: Db) -> Self {
+        let part = Self::new("feeds", move || {
+            let db = db.clone();
+            Box::pin(async move { feed::refused_feeds(&db).await.is_ok_and(|refused| refused == 0) })
+        });
+        Self { advisory: true, ..part }
     }
 
     /// The database: it answers a statement.
@@ -57,7 +73,7 @@ async fn ready(State(parts): State<Arc<[Part]>>) -> impl IntoResponse {
     let mut all = true;
     for part in parts.iter() {
         let ready = tokio::time::timeout(PATIENCE, (part.ready)()).await.unwrap_or(false);
-        all &= ready;
+        all &= ready || part.advisory;
         parts_now.insert(part.name.to_owned(), json!(if ready { "ready" } else { "not ready" }));
     }
     let status = if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

@@ -19,7 +19,8 @@ const KEEP_ORDER_FOR: SignedDuration = SignedDuration::from_secs(60);
 
 impl CommitAttempt {
     pub(super) async fn facts(&self, tx: &mut Tx, text: &OutboundRow, line: &line::Line) -> Result<Facts, DbError> {
-        let standing = consent::standing(tx, self.tenant, text.patient, &text.number_token, text.category).await?;
+        let standing =
+            consent::standing(tx, self.tenant, text.patient, &text.number_token, text.category, self.now).await?;
         let still_true = match (&text.about, &text.about_version) {
             (Some(about), Some(version)) => self.relevance.still_true(tx, self.tenant, about, version).await?,
             _ => true,

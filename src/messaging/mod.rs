@@ -34,7 +34,7 @@ pub use outbound::{Author, Content, NewQuestion, NewText, Outbox, PreparedText, 
 pub use person::PersonSettles;
 pub use pull::Puller;
 pub use question::{FindOpenQuestion, Offered, OpenQuestion, answer, asked, claim_answer, close_of_workflow};
-pub use sender::{Relevance, Sender, guard_terms};
+pub use sender::{Relevance, Sender, Upstream, guard_terms};
 pub use settle::{PERSON_DECIDES, Settler};
 
 use crate::kernel::Id;

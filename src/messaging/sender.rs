@@ -1,7 +1,7 @@
 //! Takes queued texts through the gate and hands what it clears to the carrier, once.
 
 use super::{
-    AboutText, Message, MessagingError,
+    AboutText, Class, Message, MessagingError,
     attempt::{COLUMNS, CommitAttempt, Committed, DropUnreadable, OutboundRow, changed_job},
     carrier_port::{Attempt, NotSentReason, OutgoingText, Remedy, SendOutcome, UnknownReason},
     gate::{self, QuietHours},
@@ -23,6 +23,8 @@ use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use std::{sync::Arc, time::Duration};
 
+/// An automated text that has waited longer than this is about what may have changed since it was written.
+const KNOWN_FOR: SignedDuration = SignedDuration::from_mins(5);
 /// How long after the commit of its attempt a text may still be handed to the carrier.
 const SEND_WITHIN: SignedDuration = SignedDuration::from_secs(15);
 /// A text that waits for an event is woken by it; it also looks again by itself, the more seldom the longer it waits:
@@ -43,6 +45,20 @@ pub trait Relevance: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<bool, DbError>>;
 }
 
+/// Asked before an automated text that has waited goes to the gate: what it rests on may have changed where it comes from.
+pub trait Upstream: Send + Sync + 'static {
+    /// Reads `patient`, what they agreed to, and what the text is about again, and brings what we know in line.
+    ///
+    /// # Errors
+    /// [`JobError::Postpone`] when that cannot be had now: the text waits until it can, or goes stale.
+    fn refresh<'a>(
+        &'a self,
+        tenant: Id<Tenant>,
+        patient: Id<Patient>,
+        about: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<(), JobError>>;
+}
+
 /// Sends texts.
 #[derive(Clone)]
 pub struct Sender {
@@ -50,6 +66,7 @@ pub struct Sender {
     practices: Arc<Practices>,
     catalogue: Arc<Catalogue>,
     relevance: Arc<dyn Relevance>,
+    upstream: Arc<dyn Upstream>,
     directory: Directory,
 }
 
@@ -70,9 +87,10 @@ impl Sender {
         practices: Arc<Practices>,
         catalogue: Arc<Catalogue>,
         relevance: Arc<dyn Relevance>,
+        upstream: Arc<dyn Upstream>,
         directory: Directory,
     ) -> Self {
-        Self { settler, practices, catalogue, relevance, directory }
+        Self { settler, practices, catalogue, relevance, upstream, directory }
     }
 
     /// Handles [`SEND_TEXT`](super::SEND_TEXT).
@@ -89,6 +107,19 @@ impl Sender {
         }
     }
 
+    /// Whoever withdraws consent, moves a visit or dies while a text waits for the morning is not texted then.
+    async fn refresh(&self, job: &LeasedJob, row: &OutboundRow) -> Outcome {
+        let now = self.settler.instruments.now();
+        let waited = now.duration_since(job.created_at) > KNOWN_FOR;
+        let stale = row.expires_at.is_some_and(|expires| expires <= now);
+        match row.patient {
+            Some(patient) if row.class == Class::Automated && waited && !stale => {
+                self.upstream.refresh(job.tenant, patient, row.about.as_deref()).await
+            }
+            _ => Ok(()),
+        }
+    }
+
     async fn load(&self, tenant: Id<Tenant>, message: Id<Message>) -> Result<Option<OutboundRow>, DbError> {
         let text = format!("SELECT {COLUMNS} FROM message WHERE tenant = $1 AND id = $2 AND direction = 'out'");
         let row = self.settler.db.optional(sql_built(text).bind(tenant).bind(message)).await?;
@@ -99,6 +130,7 @@ impl Sender {
         let tenant = job.tenant;
         let practice = self.practices.get(tenant).ok_or(MessagingError::NotConfigured)?;
         let carrier = Arc::clone(self.settler.carriers.get(&tenant).ok_or(MessagingError::NotConfigured)?);
+        self.refresh(job, &row).await?;
         let (text, number_token) = (row.id, row.number_token.clone());
         let mut opened = match self.open(&practice, row).await {
             Err(error @ (MessagingError::Template | MessagingError::Stored)) => {

@@ -118,7 +118,21 @@ impl Directory {
         Ok(row.map(|row| row.get("patient")).transpose()?)
     }
 
-    /// When the patient that the EHR calls `fhir_id` was last taken in; `None` when it never was.
+    /// Notes that all that goes with `patient` was taken in as the EHR had it at `at`: what they agreed to among it. Said
+    /// last, so that whoever fails before it takes everything in again.
+    ///
+    /// # Errors
+    /// [`PatientError::Db`] when the database is away.
+    pub async fn note_refreshed(
+        &self,
+        tenant: Id<Tenant>,
+        patient: Id<Patient>,
+        at: Timestamp,
+    ) -> Result<(), PatientError> {
+        Ok(self.db.execute(NoteRefreshed { tenant, patient, at }).await?)
+    }
+
+    /// When the patient that the EHR calls `fhir_id` was last taken in whole; `None` when it never was.
     ///
     /// # Errors
     /// [`PatientError::Db`] when the database is away.
@@ -229,6 +243,20 @@ impl Directory {
         Ok(Some((Phi::new(terms), row.get("chart_terms_at")?)))
     }
 
+    /// When the chart terms of `patient` were last set.
+    ///
+    /// # Errors
+    /// [`PatientError::Db`] when the database is away.
+    pub async fn chart_terms_at(
+        &self,
+        tenant: Id<Tenant>,
+        patient: Id<Patient>,
+    ) -> Result<Option<Timestamp>, PatientError> {
+        let query = sql("SELECT chart_terms_at FROM patient WHERE tenant = $1 AND id = $2");
+        let row = self.db.optional(query.bind(tenant).bind(patient)).await?;
+        Ok(row.map(|row| row.get::<Option<Timestamp>>("chart_terms_at")).transpose()?.flatten())
+    }
+
     async fn record(&self, tenant: Id<Tenant>, row: &Row) -> Result<PatientRecord, PatientError> {
         let id = row.get::<Id<Patient>>("id")?;
         let sealed = Sealed::from_bytes(row.get("identity")?)?;
@@ -316,6 +344,27 @@ impl Command for SetChartTerms {
                 .bind(self.patient)
                 .bind(self.sealed.as_bytes())
                 .bind(self.now),
+        )
+        .await
+        .map(|_| ())
+    }
+}
+
+struct NoteRefreshed {
+    tenant: Id<Tenant>,
+    patient: Id<Patient>,
+    at: Timestamp,
+}
+
+impl Command for NoteRefreshed {
+    type Output = ();
+    type Error = DbError;
+    async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
+        tx.execute(
+            sql("UPDATE patient SET refreshed_at = $3 WHERE tenant = $1 AND id = $2")
+                .bind(self.tenant)
+                .bind(self.patient)
+                .bind(self.at),
         )
         .await
         .map(|_| ())

@@ -92,14 +92,16 @@ impl WritePatient {
 
     async fn write(&self, tx: &mut Tx) -> Result<(), DbError> {
         tx.execute(
-            sql("INSERT INTO patient (tenant, id, identity, language, deceased, refreshed_at, created_at) VALUES ($1, $2, $3, $4, $5, $6, $6) \
+            sql("INSERT INTO patient (tenant, id, identity, language, deceased, refreshed_at, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7) \
                  ON CONFLICT (tenant, id) DO UPDATE SET identity = excluded.identity, language = excluded.language, \
-                 deceased = excluded.deceased, refreshed_at = excluded.refreshed_at")
+                 deceased = excluded.deceased")
             .bind(self.tenant)
             .bind(self.patient)
             .bind(self.identity.as_bytes())
             .bind(self.language.map_or("", Language::tag))
             .bind(self.deceased)
+            // Taken in whole when that is noted, not before.
+            .bind(Timestamp::UNIX_EPOCH)
             .bind(self.now),
         )
         .await?;

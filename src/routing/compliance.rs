@@ -2,7 +2,7 @@
 
 use crate::{
     audit::{self, Action, Actor, AuditEntry, AuditSigner, Detail},
-    consent::{self, Category, ConsentEntry, Decision, NewEntry, Release, Source},
+    consent::{self, Category, ConsentEntry, Decision, NewEntry, Period, Release, Source},
     db::{DbError, Tx, sql},
     intent::Compliance,
     kernel::{Id, Instruments, Patient, Tenant},
@@ -154,6 +154,7 @@ impl Wish {
             proof: None,
             origin: None,
             effective_at: if decision == Decision::Granted { self.received_at } else { self.now },
+            period: Period::default(),
             recorded_at: self.now,
         };
         consent::record(tx, &entry).await.map(|_| ())

@@ -91,7 +91,8 @@ impl ToldConsent {
     async fn grant(&self, tx: &mut Tx) -> Result<(InForce, &'static str), DbError> {
         let opened = consent::release_of_staff(tx, self.tenant, &self.number_token, self.effective_at).await?;
         let standing =
-            consent::standing(tx, self.tenant, Some(self.patient), &self.number_token, Category::Appointment).await?;
+            consent::standing(tx, self.tenant, Some(self.patient), &self.number_token, Category::Appointment, self.now)
+                .await?;
         Ok(match (standing.suppressed, opened) {
             (true, _) => (InForce::StaysStopped, "stays-stopped"),
             (false, true) => (InForce::Holds, "opened"),
@@ -104,7 +105,7 @@ impl ToldConsent {
     async fn withdraw(&self, tx: &mut Tx) -> Result<(InForce, &'static str), DbError> {
         for category in Category::ALL {
             let standing =
-                consent::standing(tx, self.tenant, Some(self.patient), &self.number_token, *category).await?;
+                consent::standing(tx, self.tenant, Some(self.patient), &self.number_token, *category, self.now).await?;
             if standing.denial.is_none() {
                 return Ok((InForce::Holds, "open"));
             }

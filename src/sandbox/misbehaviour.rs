@@ -41,6 +41,8 @@ pub enum Fault {
     LoseAnswer,
     /// 401 as if the caller's token had expired; nothing is done.
     Unauthorized,
+    /// 403 as if the caller's scopes did not cover it; nothing is done.
+    Forbidden,
     /// 503; nothing is done. With no limit this is a peer that is down.
     Unavailable,
 }
@@ -295,6 +297,7 @@ async fn misbehave(State(held): State<Misbehaviour>, request: Request, next: Nex
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
             answer
         }
+        Fault::Forbidden => StatusCode::FORBIDDEN.into_response(),
         Fault::Unavailable => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
 }

@@ -180,6 +180,13 @@ pub trait Scheduling: Send + Sync + 'static {
         appointment: &'a str,
     ) -> BoxFuture<'a, Result<Option<AppointmentState>, EhrTrouble>>;
 
+    /// Reads an appointment again, with whom it is for and what they agreed to, and brings what we know in line: it was
+    /// changed by staff, or is there no more.
+    fn refresh<'a>(&'a self, tenant: Id<Tenant>, appointment: &'a str) -> BoxFuture<'a, Result<(), EhrTrouble>>;
+
+    /// Reads a patient again, with what they agreed to, unless that was done minutes ago.
+    fn refresh_patient(&self, tenant: Id<Tenant>, patient: Id<Patient>) -> BoxFuture<'_, Result<(), EhrTrouble>>;
+
     /// Free times.
     fn free_slots<'a>(&'a self, wish: SlotWish<'a>) -> BoxFuture<'a, Result<Vec<FreeSlot>, EhrTrouble>>;
 

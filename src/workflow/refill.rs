@@ -65,6 +65,7 @@ impl Workflows {
         let mut row = WorkflowRow::new(&practice, self.instruments.new_id(), REFILL, due.patient, subject);
         row.data = written(&refill)?;
         let (mut texts, mut tasks) = (Vec::new(), Vec::new());
+        self.scheduling.refresh_patient(job.tenant, due.patient).await?;
         match self.reach(&practice, due.patient).await? {
             Reach::On(to) => {
                 let until = self.instruments.now().checked_add(NOTICE_STANDS).unwrap_or(Timestamp::MAX);

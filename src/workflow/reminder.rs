@@ -89,7 +89,17 @@ impl Workflows {
             self.end(practice.tenant, due, PlanState::Dropped, "appointment-gone", None).await?;
             return Ok(None);
         };
-        match verdict(plan, &plans, appointment.visit(), self.instruments.now()) {
+        let judge = |visit| verdict(plan, &plans, visit, self.instruments.now());
+        let mut appointment = appointment;
+        let mut judged = judge(appointment.visit());
+        if matches!(judged, Verdict::Send { .. }) {
+            // What we know may be minutes old, or of a visit that a poll does not show any more (law 12).
+            self.scheduling.refresh(practice.tenant, &due.appointment).await?;
+            let row = self.db.one(Appointment::with_id(practice.tenant, &due.appointment)).await?;
+            appointment = Appointment::read(&row)?;
+            judged = judge(appointment.visit());
+        }
+        match judged {
             Verdict::Send { expires } => Ok(Some(DueVisit { appointment, due, expires })),
             Verdict::Wait(until) => Err(JobError::Postpone { code: "not-yet", until }),
             Verdict::End(state, reason) => {

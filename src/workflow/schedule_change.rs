@@ -130,6 +130,7 @@ impl Workflows {
         let (mut texts, mut tasks) = (Vec::new(), Vec::new());
         let mut announcing = None;
         if !back {
+            self.scheduling.refresh_patient(practice.tenant, appointment.patient).await?;
             match self.reach(practice, appointment.patient).await? {
                 Reach::On(to) => {
                     let labels = self.labels(practice, appointment).await?;

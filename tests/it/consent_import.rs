@@ -91,7 +91,8 @@ impl Practice {
     async fn granted(&self, fhir_id: &str, phone: &str, category: consent::Category) -> bool {
         let patient = self.directory().id_of(self.tenant, fhir_id).await.unwrap().unwrap();
         let entries = consent::entries(self.app.db(), self.tenant, patient).await.unwrap();
-        consent::Decided::of(&entries, &self.token(phone).await, category).is_granted()
+        consent::Decided::of(&entries, &self.token(phone).await, category, self.installation.instruments.now())
+            .is_granted()
     }
 }
 

@@ -39,6 +39,8 @@ mod races;
 #[cfg(test)]
 mod recipient;
 #[cfg(test)]
+mod rereading;
+#[cfg(test)]
 mod rooms;
 #[cfg(test)]
 mod schema;
@@ -46,6 +48,8 @@ mod schema;
 mod service;
 #[cfg(test)]
 mod serving;
+#[cfg(test)]
+mod shared_ehr;
 #[cfg(test)]
 mod unknown;
 #[cfg(test)]

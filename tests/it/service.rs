@@ -46,6 +46,17 @@ pub(crate) struct Setting {
     /// Automated texts a day and a week.
     pub(crate) caps: Option<(u32, u32)>,
     pub(crate) now: &'static str,
+    /// What else stands under `[tenants.ehr]`.
+    pub(crate) ehr: &'static str,
+    /// Another practice on the same EHR.
+    pub(crate) neighbour: Option<Neighbour>,
+}
+
+/// A practice beside the one that most tests are about; nobody texts it.
+#[derive(Clone, Copy)]
+pub(crate) struct Neighbour {
+    pub(crate) slug: &'static str,
+    pub(crate) ehr: &'static str,
 }
 
 impl Default for Setting {
@@ -56,6 +67,8 @@ impl Default for Setting {
             texts_before_verification: true,
             caps: None,
             now: "2026-11-23T17:00:00Z",
+            ehr: "",
+            neighbour: None,
         }
     }
 }
@@ -259,6 +272,7 @@ impl Surroundings for Secrets {
     fn variable(&self, name: &str) -> Option<Zeroizing<String>> {
         let value = match name {
             "KEK" => Kek::generate(&SeededEntropy::new(5)).to_base64().to_string(),
+            "NEIGHBOUR_KEK" => Kek::generate(&SeededEntropy::new(6)).to_base64().to_string(),
             "DATABASE" => self.database.clone(),
             "TOKEN" => AUTH_TOKEN.to_owned(),
             "KEY" => self.key.clone(),
@@ -317,7 +331,8 @@ fn settings(base: &str, api_base: &str, ehr: &RunningEhr, setting: Setting) -> S
         format!("[tenants.caps]\nper_day = {per_day}\nper_week = {per_week}")
     });
     let answers = if setting.carrier_answers_keywords { "carrier" } else { "chartwire" };
-    format!(
+    let ehr_more = setting.ehr;
+    let plain = format!(
         r#"
 [server]
 listen = "127.0.0.1:0"
@@ -362,6 +377,7 @@ confirm_stop = true
 
 [tenants.ehr]
 fhir_base = "{fhir_base}"
+{ehr_more}
 id_token_issuers = ["{issuer}"]
 launch_registration = "launch"
 backend_registration = "backend"
@@ -378,5 +394,17 @@ account_sid = "{ACCOUNT}"
 auth_token = {{ env = "TOKEN" }}
 api_base = "{api_base}"
 "#
-    )
+    );
+    let Some(Neighbour { slug, ehr }) = setting.neighbour else { return plain };
+    // The same practice under other names, with a number and a key of its own.
+    let (_, practice) = plain.split_once("[[tenants]]").unwrap();
+    let practice = practice
+        .replace(SLUG, slug)
+        .replace(CLINIC, "+12125550188")
+        .replace("env = \"KEK\"", "env = \"NEIGHBOUR_KEK\"")
+        .replace("AC0123", "AC9123")
+        .replace(&format!("/{slug}-family-medicine"), &format!("/{SLUG}-family-medicine"))
+        .replace(&format!("//{slug}-"), &format!("//{SLUG}-"))
+        .replace(ehr_more, ehr);
+    format!("{plain}\n[[tenants]]{practice}")
 }

@@ -68,6 +68,7 @@ impl Scheduling {
             end: view.end,
             slots: serde_json::to_string(&slots).map_err(|_| EhrError::Unreadable)?,
             version: view.version.as_ref().map(|version| version.as_str().to_owned()),
+            last_updated: view.last_updated,
             known_start,
         };
         Ok(self.db.execute(command).await?)
@@ -82,6 +83,7 @@ struct NoteOwn {
     end: Option<Timestamp>,
     slots: String,
     version: Option<String>,
+    last_updated: Option<Timestamp>,
     known_start: Timestamp,
 }
 
@@ -92,7 +94,8 @@ impl Command for NoteOwn {
         tx.execute(
             sql(
                 "UPDATE appointment SET status = $3, start_at = COALESCE($4, start_at), end_at = COALESCE($5, end_at), \
-                 slots = $6, version = $7, own_version = $7 WHERE tenant = $1 AND fhir_id = $2 AND start_at = $8",
+                 slots = $6, version = $7, own_version = $7, last_updated = COALESCE($9, last_updated) \
+                 WHERE tenant = $1 AND fhir_id = $2 AND start_at = $8",
             )
             .bind(self.tenant)
             .bind(self.fhir_id.clone())
@@ -101,7 +104,8 @@ impl Command for NoteOwn {
             .bind(self.end)
             .bind(self.slots.clone())
             .bind(self.version.clone())
-            .bind(self.known_start),
+            .bind(self.known_start)
+            .bind(self.last_updated),
         )
         .await
         .map(|_| ())

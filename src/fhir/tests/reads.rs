@@ -197,6 +197,25 @@ async fn a_chain_of_pages_ends_at_the_limits() {
 }
 
 #[tokio::test]
+async fn a_search_goes_on_where_it_was_under_limits_that_begin_anew() {
+    let bench = bench_with(Limits { max_pages: 1, ..Limits::default() }).await;
+    let pages = [Some("Patient?page=2"), Some("Patient?page=3"), None];
+    let pages = pages.into_iter().map(|next| fhir(200, &bundle(&["a"], next)));
+    Mock::given(method("GET")).respond_with(in_turn(pages)).mount(&bench.server).await;
+    let mut pager = bench.client.search("Patient", SearchParams::new(), SearchMethod::Get).unwrap();
+    let mut read = 0;
+    loop {
+        assert!(pager.next_page().await.unwrap().is_some());
+        read += 1;
+        let Some(link) = pager.next_link().map(str::to_owned) else { break };
+        pager = bench.client.resume_search("Patient", &link).unwrap();
+    }
+    assert_eq!(read, 3);
+    let astray = bench.client.resume_search("Patient", "https://elsewhere.example/Patient?page=2");
+    assert_eq!(astray.unwrap_err(), FhirError::NextLink(LinkFault::OtherOrigin));
+}
+
+#[tokio::test]
 async fn one_bad_resource_of_a_page_is_set_aside() {
     let bench = bench().await;
     let body = r#"{"resourceType":"Bundle","entry":[

@@ -204,7 +204,12 @@ pub const RESOURCE_TYPES: &[ResourceType] = &[
     },
     ResourceType {
         name: "Location",
-        parameters: &[parameter("name", Text, &["name"]), status(), identifier()],
+        parameters: &[
+            parameter("name", Text, &["name"]),
+            parameter("organization", ANY, &["managingOrganization"]),
+            status(),
+            identifier(),
+        ],
         required: &[],
         statuses: &["active", "suspended", "inactive"],
         compartment: &[],

@@ -100,6 +100,7 @@ impl Bench {
             Arc::clone(&practices),
             Arc::new(Catalogue::house().unwrap()),
             Arc::new(AppointmentRelevance),
+            ehr.clone(),
             directory.clone(),
         );
         let reader =
@@ -215,6 +216,7 @@ impl Bench {
                 proof: None,
                 origin: None,
                 effective_at: self.instruments.now(),
+                period: consent::Period::default(),
                 recorded_at: self.instruments.now(),
             };
             self.db.execute(Agree(entry)).await.unwrap();

@@ -44,6 +44,21 @@ async fn a_reminder_is_confirmed_once_the_ehr_has_it() {
 }
 
 #[tokio::test]
+async fn a_reminder_waits_until_the_ehr_says_that_the_visit_is_there() {
+    let bench = Bench::new(BOOKED).await;
+    let ana = bench.patient("ana", "Ana", Some(ANA)).await;
+    bench.visit("1", ana, VISIT).await;
+    *bench.ehr.away.lock().unwrap() = true;
+    bench.at(MONDAY).await;
+    assert_eq!(bench.on(ANA), [""; 0], "what we know is not a fact");
+    *bench.ehr.away.lock().unwrap() = false;
+    bench.at("2026-11-23T15:20:00Z").await;
+    bench.last_of(ANA, 1);
+    assert_eq!(bench.ehr.refreshed.lock().unwrap().last().map(String::as_str), Some("1"));
+    bench.nothing_failed().await;
+}
+
+#[tokio::test]
 async fn another_time_takes_three_texts_each_way() {
     let bench = reminded().await;
     bench.text(ANA, "R").await;

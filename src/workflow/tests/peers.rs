@@ -3,8 +3,11 @@
 use super::super::*;
 use crate::{
     kernel::PhoneNumber,
-    messaging::carrier_port::{
-        Carrier, CarrierError, CarrierOutbound, ClearedText, DeliveryStatus, ReceivedTexts, SendOutcome,
+    messaging::{
+        self,
+        carrier_port::{
+            Carrier, CarrierError, CarrierOutbound, ClearedText, DeliveryStatus, ReceivedTexts, SendOutcome,
+        },
     },
 };
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
@@ -24,6 +27,8 @@ pub(super) struct FakeEhr {
     /// What the next moves end in, before the EHR does as it should.
     pub(super) moves: Mutex<VecDeque<MoveOutcome>>,
     pub(super) away: Mutex<bool>,
+    /// The appointments that were read again.
+    pub(super) refreshed: Mutex<Vec<String>>,
     pub(super) requests: Mutex<Vec<String>>,
     pub(super) refill: Mutex<Option<RefillStatus>>,
 }
@@ -46,6 +51,15 @@ impl Scheduling for FakeEhr {
     ) -> BoxFuture<'a, Result<Option<AppointmentState>, EhrTrouble>> {
         let found = self.appointments.lock().unwrap().get(appointment).cloned();
         ready(self.reachable(found)).boxed()
+    }
+
+    fn refresh<'a>(&'a self, _: Id<Tenant>, appointment: &'a str) -> BoxFuture<'a, Result<(), EhrTrouble>> {
+        self.refreshed.lock().unwrap().push(appointment.to_owned());
+        ready(self.reachable(())).boxed()
+    }
+
+    fn refresh_patient(&self, _: Id<Tenant>, _: Id<Patient>) -> BoxFuture<'_, Result<(), EhrTrouble>> {
+        ready(self.reachable(())).boxed()
     }
 
     fn free_slots<'a>(&'a self, wish: SlotWish<'a>) -> BoxFuture<'a, Result<Vec<FreeSlot>, EhrTrouble>> {
@@ -81,6 +95,12 @@ impl Scheduling for FakeEhr {
     fn confirm_appointment<'a>(&'a self, change: VisitChange<'a>) -> BoxFuture<'a, ChangeOutcome> {
         self.confirmed.lock().unwrap().push(change.appointment.to_owned());
         ready(ChangeOutcome::Done { version: Some("own".into()) }).boxed()
+    }
+}
+
+impl messaging::Upstream for FakeEhr {
+    fn refresh<'a>(&'a self, _: Id<Tenant>, _: Id<Patient>, _: Option<&'a str>) -> BoxFuture<'a, Result<(), JobError>> {
+        ready(self.reachable(()).map_err(JobError::from)).boxed()
     }
 }
 

@@ -33,6 +33,7 @@ impl Command for Agree {
             proof: None,
             origin: None,
             effective_at: self.at,
+            period: consent::Period::default(),
             recorded_at: self.at,
         };
         consent::record(tx, &entry).await.map(|_| ())

@@ -8,7 +8,7 @@ use crate::{
     app::{Foundation, tenants},
     audit::{Action, AuditEntry, AuditSigner, Detail},
     config::Settings,
-    consent::{self, Decision, NewEntry, Proof, Source},
+    consent::{self, Decision, NewEntry, Period, Proof, Source},
     db::{Command as DbCommand, DbError, Tx},
     kernel::{Id, Instruments, Phi},
     practice::Practice,
@@ -207,6 +207,7 @@ impl<'a> Import<'a> {
                     proof: Some(Proof::seal(&proof, &self.foundation.vault, tenant, id).await?),
                     origin: Some(origin_of(origin, *patient)),
                     effective_at: line.obtained_at,
+                    period: Period::default(),
                     recorded_at: now,
                 });
             }

@@ -5,7 +5,7 @@ use super::{LiveInbox, failed, staff_entry, words};
 use crate::{
     access::{AccessError, ConsentRight, consent_right},
     audit::Action,
-    consent::{self, Category, Decided, Decision, Entry, Proof, Source, Suppression},
+    consent::{self, Category, Decided, Entry, Proof, Source, Suppression},
     db::DbError,
     http::inbox::source::{
         CategoryConsent, ConsentLine, ConsentRecord, ConsentState, ConsentView, ConsentWording, InboxError,
@@ -33,8 +33,9 @@ impl LiveInbox {
         stopped_since: Option<Timestamp>,
     ) -> Result<ConsentLine, InboxError> {
         let entries = consent::entries(&self.db, tenant, patient).await.map_err(failed)?;
-        let token = number.map_or(&[][..], |number| &number.token);
-        let granted = Category::ALL.iter().filter(|category| Decided::of(&entries, token, **category).is_granted());
+        let (token, now) = (number.map_or(&[][..], |number| &number.token), self.instruments.now());
+        let granted =
+            Category::ALL.iter().filter(|category| Decided::of(&entries, token, **category, now).is_granted());
         Ok(ConsentLine {
             granted: granted.map(|category| words::consented(*category).to_owned()).collect(),
             stopped_since,
@@ -75,14 +76,15 @@ impl LiveInbox {
     ) -> Result<NumberConsent, InboxError> {
         let mut categories = Vec::with_capacity(Category::ALL.len());
         for category in Category::ALL {
-            let decided = Decided::of(entries, &number.token, *category);
+            let decided = Decided::of(entries, &number.token, *category, self.instruments.now());
             let deciding = decided.denial.or(decided.grant);
             categories.push(CategoryConsent {
                 category: *category,
-                state: deciding.map_or(ConsentState::NotAsked, |entry| match entry.decision {
-                    Decision::Granted => ConsentState::Agreed,
-                    Decision::Denied => ConsentState::Denied,
-                }),
+                state: match (decided.denial, decided.grant) {
+                    (Some(_), _) => ConsentState::Denied,
+                    (None, Some(_)) => ConsentState::Agreed,
+                    (None, None) => ConsentState::NotAsked,
+                },
                 record: match deciding {
                     Some(entry) => Some(self.consent_record(tenant, entry).await?),
                     None => None,

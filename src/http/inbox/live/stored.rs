@@ -9,6 +9,7 @@ use crate::{
     messaging::Message,
     vault::{Place, Sealed},
 };
+use jiff::Timestamp;
 use serde::Deserialize;
 use std::collections::HashMap;
 
@@ -119,7 +120,8 @@ impl LiveInbox {
         number_token: &[u8],
         category: Category,
     ) -> Result<Stands, InboxError> {
-        let ask = AskStanding { tenant, patient, number_token: number_token.to_vec(), category };
+        let now = self.instruments.now();
+        let ask = AskStanding { tenant, patient, number_token: number_token.to_vec(), category, now };
         self.db.execute(ask).await.map_err(failed)
     }
 }
@@ -137,6 +139,7 @@ struct AskStanding {
     patient: Id<Patient>,
     number_token: Vec<u8>,
     category: Category,
+    now: Timestamp,
 }
 
 impl Command for AskStanding {
@@ -144,7 +147,8 @@ impl Command for AskStanding {
     type Error = DbError;
 
     async fn run(&self, tx: &mut Tx) -> Result<Stands, DbError> {
-        let towards = consent::standing(tx, self.tenant, Some(self.patient), &self.number_token, self.category).await?;
+        let towards =
+            consent::standing(tx, self.tenant, Some(self.patient), &self.number_token, self.category, self.now).await?;
         let started = tx
             .optional(
                 sql("SELECT 1 AS verified FROM consent_entry WHERE tenant = $1 AND number_token = $2 AND source = $3 LIMIT 1")

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     access::{ConsentRight, consent_right},
     audit::{Action, Detail},
-    consent::{Decision, Method, NewEntry, Proof, Source},
+    consent::{Decision, Method, NewEntry, Period, Proof, Source},
     db::{Command, DbError, Tx},
     http::inbox::source::{InboxError, PatientsWord, ToldByPatient, Viewer},
     kernel::{Id, Patient, Phi},
@@ -68,6 +68,7 @@ impl LiveInbox {
                     proof: Some(Proof::seal(&said.proof, &self.vault, tenant, id).await.map_err(failed)?),
                     origin: form.as_ref().map(|form| format!("form:{form}:{patient}")),
                     effective_at: now,
+                    period: Period::default(),
                     recorded_at: now,
                 });
             }
