@@ -83,7 +83,9 @@ both_databases! {
         let still = service.queue(service.reminder(ana, ANA)).await;
         service.settle().await;
         assert_eq!(state(&service, still).await, is("dropped", "not-their-number"));
-        let task = service.app.db().one(sql("SELECT id FROM staff_task WHERE reason = 'wrong-number'")).await.unwrap();
+        let about_the_text = sql("SELECT t.id FROM staff_task t JOIN message m ON m.tenant = t.tenant AND m.id = t.message \
+             WHERE m.direction = 'in' AND t.state = 'open'");
+        let task = service.app.db().one(about_the_text).await.unwrap();
         let by: Id<StaffUser> = service.instruments.new_id();
         let close = CloseTask { tenant: service.tenant, task: task.get("id").unwrap(), by, now: service.now() };
         assert!(service.app.db().execute(close).await.unwrap());
