@@ -50,12 +50,11 @@ pub struct DueRefills {
 /// # Errors
 /// [`EhrError`] as the EHR is away or refuses.
 pub async fn due_refills(ehr: &Ehr, today: Date, link: Option<&str>) -> Result<DueRefills, EhrError> {
-    let mut pages = match link {
-        Some(link) => ehr.client.resume_search("MedicationRequest", link)?,
-        None => {
-            let params = SearchParams::new().with("status", "active").with("intent", "order").with("_count", PAGE);
-            ehr.client.search("MedicationRequest", params, SearchMethod::Get)?
-        }
+    let mut pages = if let Some(link) = link {
+        ehr.client.resume_search("MedicationRequest", link)?
+    } else {
+        let params = SearchParams::new().with("status", "active").with("intent", "order").with("_count", PAGE);
+        ehr.client.search("MedicationRequest", params, SearchMethod::Get)?
     };
     let Some(page) = pages.next_page().await? else { return Ok(DueRefills::default()) };
     let parsed = Parsed::read(&page.matches, MedicationRequestView::read);

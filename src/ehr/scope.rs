@@ -105,13 +105,12 @@ impl Ehr {
         if !self.scope.is_part() {
             return Ok(None);
         }
-        let by = match &self.scope.organization {
-            Some(organization) => vec![SearchParams::new().with("organization", organization.to_string())],
-            None => {
-                let places = self.scope.locations.iter();
-                places.map(|place| SearchParams::new().with("location", place.to_string())).collect()
-            }
-        };
+        let places =
+            || self.scope.locations.iter().map(|place| SearchParams::new().with("location", place.to_string()));
+        let by = self.scope.organization.as_ref().map_or_else(
+            || places().collect(),
+            |organization| vec![SearchParams::new().with("organization", organization.to_string())],
+        );
         let here = |found: &[Resource]| {
             let roles = Parsed::read(found, PractitionerRoleView::read).good;
             let roles = roles.into_iter().filter(|role| role.is_held(now) && self.scope.has_role(role));

@@ -246,6 +246,7 @@ impl Command for WriteAppointment {
 }
 
 /// What says that an appointment is nobody's any more.
+#[derive(Clone, Copy)]
 pub(super) enum OffBy<'a> {
     /// The EHR does not have it, or has it in another practice's schedule.
     Gone,

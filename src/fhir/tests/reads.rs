@@ -202,13 +202,13 @@ async fn a_search_goes_on_where_it_was_under_limits_that_begin_anew() {
     let pages = [Some("Patient?page=2"), Some("Patient?page=3"), None];
     let pages = pages.into_iter().map(|next| fhir(200, &bundle(&["a"], next)));
     Mock::given(method("GET")).respond_with(in_turn(pages)).mount(&bench.server).await;
-    let mut pager = bench.client.search("Patient", SearchParams::new(), SearchMethod::Get).unwrap();
+    let mut searching = bench.client.search("Patient", SearchParams::new(), SearchMethod::Get).unwrap();
     let mut read = 0;
     loop {
-        assert!(pager.next_page().await.unwrap().is_some());
+        assert!(searching.next_page().await.unwrap().is_some());
         read += 1;
-        let Some(link) = pager.next_link().map(str::to_owned) else { break };
-        pager = bench.client.resume_search("Patient", &link).unwrap();
+        let Some(link) = searching.next_link().map(str::to_owned) else { break };
+        searching = bench.client.resume_search("Patient", &link).unwrap();
     }
     assert_eq!(read, 3);
     let astray = bench.client.resume_search("Patient", "https://elsewhere.example/Patient?page=2");
