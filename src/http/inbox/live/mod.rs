@@ -18,7 +18,7 @@ use super::source::{
     ReplyOutcome, TaskView, ThreadTask, ThreadText, ThreadView, ToldByPatient, Verdict, Viewer,
 };
 use crate::{
-    access::{Scope, StaffDirectory, Team, may_read, may_serve},
+    access::{Scope, StaffDirectory, Team, may_serve},
     audit::{self, Action, Actor, AuditEntry, AuditSigner},
     db::{Command, Db, DbError, Topic, Tx},
     kernel::{Id, Instruments, Patient, Phi, Tenant},
@@ -238,7 +238,7 @@ impl LiveInbox {
         let tenant = viewer.session.tenant;
         let loaded = self.load(tenant, patient).await?;
         let found = loaded.texts.iter().find(|known| known.id == text.cast()).ok_or(InboxError::NotFound)?;
-        if !may_read(&viewer.session.roles, loaded.scope_of(found)) {
+        if !scope::may_settle(&viewer.session.roles, loaded.scope_of(found)) {
             return Err(InboxError::NotAllowed);
         }
         let decision = match verdict {

@@ -1,7 +1,7 @@
 //! What a text is about, for the access matrix. Pure. Whatever is not known is [`Scope::Unsorted`]: it may be anything.
 
 use crate::{
-    access::{Roles, Scope, may_reply, narrowest},
+    access::{Roles, Scope, may_read, may_reply, narrowest},
     consent::Category,
     intent::{Intent, Sentiment},
     messaging::{Author, thread::TextRecord},
@@ -141,10 +141,16 @@ pub(super) fn may_write(roles: &Roles, answered: Option<Scope>) -> bool {
     may_reply(roles, scope_of_reply(category_of_reply(roles), answered))
 }
 
+/// Whether somebody with these roles may decide what became of a text of this scope: what did not leave is sent again,
+/// so it takes who may read it and may write.
+pub(super) fn may_settle(roles: &Roles, scope: Scope) -> bool {
+    may_read(roles, scope) && may_write(roles, Some(scope))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::{Role, may_read};
+    use crate::access::Role;
 
     fn read_as(intents: &[Intent]) -> StoredReading {
         StoredReading {
@@ -203,5 +209,18 @@ mod tests {
         assert!(may_write(&Roles::from([Role::Billing]), Some(Scope::Billing)));
         assert!(!may_write(&Roles::from([Role::Billing]), None), "a billing clerk answers, and begins nothing");
         assert!(!may_write(&Roles::from([Role::Compliance]), None));
+    }
+
+    #[test]
+    fn who_only_reads_does_not_send_again() {
+        for role in [Role::Billing, Role::Intake, Role::Pharmacy, Role::Manager, Role::Compliance] {
+            let roles = Roles::from([role]);
+            let writes = may_write(&roles, Some(Scope::Notice));
+            assert_eq!(may_settle(&roles, Scope::Notice), writes && may_read(&roles, Scope::Notice), "{role:?}");
+        }
+        let manager = Roles::from([Role::Manager]);
+        assert!(may_read(&manager, Scope::Notice) && !may_settle(&manager, Scope::Notice));
+        let nurse = Roles::from([Role::Nurse]);
+        assert!(may_settle(&nurse, Scope::Confirmation) && !may_settle(&nurse, Scope::Complaint));
     }
 }
