@@ -15,6 +15,7 @@ mod task;
 mod told;
 mod triage;
 mod unread;
+mod whose;
 
 pub use endings::TextEndings;
 pub use reply::ReplyReader;

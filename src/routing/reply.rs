@@ -1,11 +1,12 @@
 //! Reads one inbound text: handles the job `TextReceived`.
 
 use super::{
-    NewTask, REPLY_READ, StaffTask, TaskReason,
+    NewTask, REPLY_READ, StaffTask,
     asked::{asked_language, offered_times},
     compliance::Wish,
     open_task,
     triage::{Route, disputes_number, route},
+    whose::whose,
 };
 use crate::{
     access::Team,
@@ -139,11 +140,7 @@ impl ReplyReader {
         let signer =
             AuditSigner::new(&self.vault, self.instruments.clone(), tenant).await.map_err(MessagingError::from)?;
         let asked = received.question.as_ref().map(|question| question.asked.context);
-        let route = if received.patients.is_empty() && received.reading.compliance.is_none() {
-            Route::Person(Team::Scheduling, TaskReason::UnknownNumber)
-        } else {
-            route(&received.reading, asked)
-        };
+        let route = whose(route(&received.reading, asked), received.patients.len(), received.reading.compliance);
         let patient = received.patient(route);
         let wish = received.reading.compliance.map(|what| Wish {
             tenant,
@@ -186,15 +183,13 @@ impl ReplyReader {
         now: Timestamp,
     ) -> Option<NewTask> {
         let Route::Person(team, reason) = route else { return None };
-        // Nobody can act before it is known whose text it is.
-        let unclear = patient.is_none() && received.patients.len() > 1 && reason != TaskReason::Emergency;
         Some(NewTask {
             id: self.instruments.new_id::<StaffTask>(),
             tenant,
             patient,
             message: Some(received.text.id),
             team,
-            reason: if unclear { TaskReason::WhichPatient } else { reason },
+            reason,
             urgency: received.reading.urgency,
             about: None,
             unique_key: format!("reply:{}", received.text.id),
