@@ -41,6 +41,8 @@ pub enum Failure {
     MethodNotAllowed,
     /// It would contradict what is there now.
     Conflict(&'static str),
+    /// It was there and will not be again.
+    Gone(&'static str),
     /// The body is too large.
     TooLarge,
     /// The body is of a kind that is not taken here.
@@ -93,6 +95,7 @@ impl Failure {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::Gone(_) => StatusCode::GONE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unprocessable(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -111,6 +114,7 @@ impl Failure {
             Self::NotFound => ("not-found", "There is nothing here", "not-found"),
             Self::MethodNotAllowed => ("method-not-allowed", "This cannot be done here", "not-supported"),
             Self::Conflict(_) => ("conflict", "Something else happened meanwhile", "conflict"),
+            Self::Gone(_) => ("gone", "This is over", "deleted"),
             Self::TooLarge => ("too-large", "That is too large", "too-long"),
             Self::UnsupportedMediaType => {
                 ("unsupported-media-type", "This kind of content is not taken", "not-supported")
@@ -127,7 +131,7 @@ impl Failure {
     pub fn detail(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::BadRequest(detail) | Self::Unprocessable(detail) => return detail.clone(),
-            Self::Forbidden(detail) | Self::Conflict(detail) => detail,
+            Self::Forbidden(detail) | Self::Conflict(detail) | Self::Gone(detail) => detail,
             Self::Unauthorized => "Send valid credentials.",
             Self::NotFound => "Check the address.",
             Self::MethodNotAllowed => "Use a method that the Allow header lists.",

@@ -25,12 +25,19 @@ pub(crate) struct Browser {
     http: reqwest::Client,
     base: Url,
     cookies: Mutex<BTreeMap<String, String>>,
+    /// Where the last launch led to, without the slash before it.
+    at: Mutex<String>,
 }
 
 impl Browser {
     pub(crate) fn new(service: &Service) -> Self {
         let http = reqwest::Client::builder().redirect(Policy::none()).build().unwrap();
-        Self { http, base: service.base.parse().unwrap(), cookies: Mutex::default() }
+        Self {
+            http,
+            base: service.base.parse().unwrap(),
+            cookies: Mutex::default(),
+            at: Mutex::new("inbox".to_owned()),
+        }
     }
 
     async fn send(&self, request: reqwest::RequestBuilder, url: &Url) -> Response {
@@ -51,15 +58,30 @@ impl Browser {
     }
 
     async fn get(&self, url: Url) -> Response {
-        self.send(self.http.get(url.clone()), &url).await
+        let answer = self.send(self.http.get(url.clone()), &url).await;
+        if answer.status() == StatusCode::SEE_OTHER && location(&answer).path().starts_with("/inbox/") {
+            *self.at.lock().unwrap() = location(&answer).path().trim_start_matches('/').to_owned();
+        }
+        answer
+    }
+
+    /// Where the inbox of the last launch is.
+    pub(crate) fn at(&self) -> String {
+        self.at.lock().unwrap().clone()
+    }
+
+    /// The whole address of a path. `inbox` without a slash before it is that of the last launch.
+    fn url(&self, path: &str) -> Url {
+        let path = path.strip_prefix("inbox").map_or_else(|| path.to_owned(), |rest| format!("{}{rest}", self.at()));
+        self.base.join(&path).unwrap()
     }
 
     pub(crate) async fn page(&self, path: &str) -> Response {
-        self.get(self.base.join(path).unwrap()).await
+        self.get(self.url(path)).await
     }
 
     pub(crate) async fn post(&self, path: &str, form: &[(&str, &str)]) -> Response {
-        let url = self.base.join(path).unwrap();
+        let url = self.url(path);
         let request = self.http.post(url.clone()).header("sec-fetch-site", "same-origin").form(form);
         self.send(request, &url).await
     }
@@ -157,7 +179,7 @@ both_databases! {
         let browser = Browser::new(&service);
         let callback = browser.launch(&service, persona::NURSE_REED).await;
         assert_eq!(callback.status(), StatusCode::SEE_OTHER);
-        assert_eq!(location(&callback).path(), "/inbox");
+        assert!(location(&callback).path().starts_with("/inbox/"));
         let inbox = browser.page("inbox").await;
         let policy = inbox.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
         assert!(policy.ends_with("frame-ancestors https://ehr.example.org"), "{policy}");
@@ -317,6 +339,48 @@ both_databases! {
         assert_eq!(count(&service, refusals).await, 1);
         let sign_ins = "SELECT COUNT(*) AS n FROM audit_row WHERE action = 'sign_in' AND outcome = 'success'";
         assert_eq!(count(&service, sign_ins).await, 2);
+        service.stop().await;
+    }
+
+    async fn a_page_of_one_patient_never_shows_or_changes_the_next(database: TestDatabase) {
+        let service = ready(&database).await;
+        service.patient(persona::JAMES_CARTER, "James", crate::service::JAMES).await;
+        service.text(ANA, "my knee hurts more today").await;
+        service.settle().await;
+        let browser = Browser::new(&service);
+        browser.launch(&service, persona::NURSE_REED).await;
+        let anas = format!("/{}", browser.at());
+        let page = browser.page(&anas).await.text().await.unwrap();
+        assert!(page.contains("knee"), "{page}");
+        let (form_token, once) = (field(&page, "form_token"), field(&page, "once"));
+        let callback = browser.until_callback_with(&service, persona::NURSE_REED, persona::JAMES_CARTER).await;
+        browser.get(callback).await;
+        let james = browser.page("inbox").await.text().await.unwrap();
+        assert!(james.contains("James") && !james.contains(&anas), "{james}");
+        let token_now = field(&james, "form_token");
+        for path in ["", "/consent", "/idle"] {
+            let shown = browser.page(&format!("{anas}{path}")).await;
+            assert_eq!(shown.status(), StatusCode::GONE, "{path}");
+            let shown = shown.text().await.unwrap();
+            assert!(shown.contains("Opened by another launch") && !shown.contains("James") && !shown.contains("Ana"), "{shown}");
+        }
+        for path in ["/thread", "/events"] {
+            let told = browser.page(&format!("{anas}{path}")).await;
+            assert_eq!(told.status(), StatusCode::GONE, "{path}");
+            assert_eq!(told.headers()[header::CONTENT_TYPE], "application/problem+json");
+            assert!(!told.text().await.unwrap().contains("James"));
+        }
+        let before = service.on(crate::service::JAMES).len();
+        // Whatever the form token: the address alone says that the page is over.
+        for token in [&form_token, &token_now] {
+            let fields = [("form_token", token.as_str()), ("once", once.as_str()), ("text", "Please call us today.")];
+            for path in ["/reply", "/check", "/present", "/consent/agreed", "/sign-out"] {
+                assert_eq!(browser.post(&format!("{anas}{path}"), &fields).await.status(), StatusCode::GONE, "{path}");
+            }
+        }
+        service.settle().await;
+        assert_eq!(service.on(crate::service::JAMES).len(), before);
+        assert_eq!(browser.page("inbox").await.status(), StatusCode::OK, "the new launch goes on");
         service.stop().await;
     }
 

@@ -68,7 +68,10 @@ impl Browser {
     }
 
     async fn post_reply(&self, page: &str, text: &str) -> Result<http::StatusCode, DemoError> {
-        let url = self.base.join("inbox/reply").map_err(failed)?;
+        let url = self
+            .base
+            .join(&format!("{}/reply", between(page, "data-at=\"", "\"").unwrap_or_default()))
+            .map_err(failed)?;
         let (token, once) = (field(page, "form_token"), field(page, "once"));
         let form = [("form_token", token.as_str()), ("once", once.as_str()), ("text", text)];
         let request = self.http.post(url.clone()).header("sec-fetch-site", "same-origin").form(&form);

@@ -140,33 +140,33 @@ pub(super) async fn reply(
     if by_script {
         return Ok(Json(Taken { said, once: parts.instruments.token(16) }).into_response());
     }
-    Ok(Redirect::to("/inbox#composer").into_response())
+    Ok(Redirect::to(&format!("{}#composer", viewer.address())).into_response())
 }
 
 /// Settles a text of which nobody knows whether it left.
 pub(super) async fn settle(
     State(parts): State<Parts>,
     Extension(viewer): Extension<Viewer>,
-    Path(text): Path<Id<ThreadText>>,
+    Path((_, text)): Path<(String, Id<ThreadText>)>,
     headers: HeaderMap,
     Form(form): Form<Settled>,
 ) -> Result<Response, Failure> {
     owned(&viewer.session, &form.form_token)?;
     parts.source.settle(&viewer, patient_of(&viewer)?, text, form.verdict).await?;
-    Ok(back_to_thread(&headers))
+    Ok(back_to_thread(&viewer, &headers))
 }
 
 /// Closes a task as done.
 pub(super) async fn close_task(
     State(parts): State<Parts>,
     Extension(viewer): Extension<Viewer>,
-    Path(task): Path<Id<ThreadTask>>,
+    Path((_, task)): Path<(String, Id<ThreadTask>)>,
     headers: HeaderMap,
     Form(form): Form<Bare>,
 ) -> Result<Response, Failure> {
     owned(&viewer.session, &form.form_token)?;
     parts.source.close_task(&viewer, patient_of(&viewer)?, task).await?;
-    Ok(back_to_thread(&headers))
+    Ok(back_to_thread(&viewer, &headers))
 }
 
 /// Ends the session.
@@ -198,11 +198,15 @@ fn within_limit(text: &str) -> Result<Phi<String>, Failure> {
     Ok(Phi::new(text.replace("\r\n", "\n")))
 }
 
-fn wants_json(headers: &HeaderMap) -> bool {
+pub(super) fn wants_json(headers: &HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     accept.is_some_and(|accept| accept.starts_with("application/json"))
 }
 
-fn back_to_thread(headers: &HeaderMap) -> Response {
-    if wants_json(headers) { StatusCode::NO_CONTENT.into_response() } else { Redirect::to("/inbox").into_response() }
+pub(super) fn back_to_thread(viewer: &Viewer, headers: &HeaderMap) -> Response {
+    if wants_json(headers) {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        Redirect::to(&viewer.address()).into_response()
+    }
 }

@@ -48,6 +48,7 @@ struct ConsentPage<'a> {
     problem: Option<&'static str>,
     once: String,
     form_token: &'a str,
+    at: String,
     seconds_left: i64,
     idle_seconds: i64,
 }
@@ -163,10 +164,10 @@ enum Done {
 impl Done {
     const fn address(self) -> &'static str {
         match self {
-            Self::Agreed => "/inbox/consent?done=agreed",
-            Self::StaysStopped => "/inbox/consent?done=stays-stopped",
-            Self::Withdrawn => "/inbox/consent?done=withdrawn",
-            Self::KnownBefore => "/inbox/consent?done=known-before",
+            Self::Agreed => "consent?done=agreed",
+            Self::StaysStopped => "consent?done=stays-stopped",
+            Self::Withdrawn => "consent?done=withdrawn",
+            Self::KnownBefore => "consent?done=known-before",
         }
     }
 
@@ -194,7 +195,7 @@ pub(super) async fn page(
     Extension(viewer): Extension<Viewer>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Failure> {
-    let Some(patient) = viewer.session.patient else { return Ok(Redirect::to("/inbox").into_response()) };
+    let Some(patient) = viewer.session.patient else { return Ok(Redirect::to(&viewer.address()).into_response()) };
     let view = parts.source.consent(&viewer, patient).await?;
     let typed = preset(&view);
     shown(&parts, &viewer, &view, &typed, None, asked.done)
@@ -243,7 +244,7 @@ async fn record(
         (InForce::Holds, Sheet::Agreed) => Done::Agreed,
         (InForce::Holds, Sheet::Withdrawn) => Done::Withdrawn,
     };
-    Ok(Redirect::to(done.address()).into_response())
+    Ok(Redirect::to(&format!("{}/{}", viewer.address(), done.address())).into_response())
 }
 
 /// The forms as they are opened: the number that is texted, the patient's language, and no tick that the patient has
@@ -302,6 +303,7 @@ fn shown(
         problem: problem.map(|(_, words)| words),
         once: parts.instruments.token(16),
         form_token: session.form_token(),
+        at: viewer.address(),
         seconds_left: session.ends_at.duration_since(now).as_secs(),
         idle_seconds: session.idle.duration().as_secs(),
     })

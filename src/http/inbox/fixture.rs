@@ -247,6 +247,8 @@ impl InboxSource for Fake {
 pub(super) struct Served {
     pub(super) address: String,
     pub(super) cookie: String,
+    /// Where the pages of the last launch are.
+    pub(super) at: String,
     pub(super) fake: Arc<Fake>,
     pub(super) clock: Arc<ManualClock>,
     pub(super) db: Db,
@@ -295,14 +297,24 @@ impl Served {
         let app = router(vec![Section::pages(inbox::routes(parts.clone()))], Limits::of_body(1 << 16), &instruments);
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        let mut served =
-            Self { address, cookie: String::new(), fake, clock, db, parts, client, member, _folder: folder };
-        served.cookie = served.launch(Some(ANA)).await;
+        let mut served = Self {
+            address,
+            cookie: String::new(),
+            at: String::new(),
+            fake,
+            clock,
+            db,
+            parts,
+            client,
+            member,
+            _folder: folder,
+        };
+        (served.cookie, served.at) = served.launch(Some(ANA)).await;
         served
     }
 
-    /// Signs the nurse in; gives the cookie.
-    pub(super) async fn launch(&self, patient: Option<Id<Patient>>) -> String {
+    /// Signs the nurse in; gives the cookie and the address of the inbox.
+    pub(super) async fn launch(&self, patient: Option<Id<Patient>>) -> (String, String) {
         let new = NewSession {
             member: self.member.clone(),
             patient,
@@ -313,16 +325,22 @@ impl Served {
         };
         let started = self.parts.sessions.start(new).await.ok().unwrap();
         let line = crate::http::cookie::begin_session(&started.token).unwrap();
-        line.to_str().unwrap().split(';').next().unwrap().to_owned()
+        (line.to_str().unwrap().split(';').next().unwrap().to_owned(), inbox::address(started.id))
+    }
+
+    /// The whole address of a path as the pages of this launch have it.
+    pub(super) fn url(&self, path: &str) -> String {
+        let own = path.strip_prefix("/inbox").filter(|rest| !rest.starts_with("/static"));
+        format!("{}{}", self.address, own.map_or_else(|| path.to_owned(), |rest| format!("{}{rest}", self.at)))
     }
 
     pub(super) fn get(&self, path: &str) -> reqwest::RequestBuilder {
-        self.client.get(format!("{}{path}", self.address)).header("cookie", &self.cookie)
+        self.client.get(self.url(path)).header("cookie", &self.cookie)
     }
 
     /// A form of our own page, as a browser sends it.
     pub(super) fn form(&self, path: &str, fields: &[(&str, &str)]) -> reqwest::RequestBuilder {
-        let url = format!("{}{path}", self.address);
+        let url = self.url(path);
         let form = self.client.post(url).header("cookie", &self.cookie).header("sec-fetch-site", "same-origin");
         form.header("origin", "null").form(fields)
     }

@@ -3,7 +3,7 @@
 use super::clinic_time::{clock, day_and_time, day_label, since, visit_time};
 use super::source::{
     Blocked, Body, Composer, Delivery, DeliveryState, DraftCheck, Encoding, Filing, FilingState, TaskView, TextAuthor,
-    TextView, ThreadView, Urgency,
+    TextView, ThreadView, Urgency, Viewer,
 };
 use crate::access::{Scope, readers};
 use jiff::{Timestamp, Zoned, tz::TimeZone};
@@ -104,11 +104,13 @@ pub(super) struct Live<'a> {
     pub(super) quiet: Option<String>,
     pub(super) zone: String,
     pub(super) form_token: &'a str,
+    /// Where the pages of this launch are.
+    pub(super) at: String,
 }
 
 impl<'a> Live<'a> {
     /// Lays a thread out as seen at `now` in `zone`.
-    pub(super) fn of(view: &'a ThreadView, zone: &TimeZone, now: Timestamp, form_token: &'a str) -> Self {
+    pub(super) fn of(view: &'a ThreadView, zone: &TimeZone, now: Timestamp, viewer: &'a Viewer) -> Self {
         let (blocked, notes, quiet) = match &view.composer {
             Composer::Blocked(why) => (Some(blocked(*why)), Vec::new(), None),
             Composer::Open { quiet_until, warnings } => {
@@ -138,7 +140,8 @@ impl<'a> Live<'a> {
             notes,
             quiet,
             zone: now.to_zoned(zone.clone()).strftime("%Z").to_string(),
-            form_token,
+            form_token: viewer.session.form_token(),
+            at: viewer.address(),
             view,
         }
     }

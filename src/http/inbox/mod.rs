@@ -5,7 +5,8 @@
 //! ([`session_layer`]) that lets nobody in without a session, so a new route is closed until it has one.
 //!
 //! What always holds: pages are kept by no cache; a change needs the session's form token and must come from our own
-//! pages; live events carry ids only, and an open page alone does not keep a session alive.
+//! pages; live events carry ids only, and an open page alone does not keep a session alive; every address names the launch
+//! that it belongs to, so that a page of one patient never shows or changes another's, though both have the same cookie.
 
 mod actions;
 mod clinic_time;
@@ -22,9 +23,9 @@ pub use source::{InboxSource, Viewer};
 
 use super::{Failure, static_file};
 use crate::{
-    access::{Drafts, Sessions},
+    access::{Drafts, Session, Sessions},
     db::Db,
-    kernel::Instruments,
+    kernel::{Id, Instruments},
 };
 use axum::{
     Router,
@@ -34,6 +35,12 @@ use axum::{
 use source::InboxError;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+
+/// Where the pages of a session are. The id is no secret: without the session's cookie it opens nothing.
+#[must_use]
+pub fn address(session: Id<Session>) -> String {
+    format!("/inbox/{session}")
+}
 
 /// What the inbox is made of.
 #[derive(Clone)]
@@ -55,20 +62,21 @@ pub struct Parts {
 /// The routes, for a [`super::Section::pages`].
 pub fn routes(parts: Parts) -> Router {
     Router::new()
-        .route("/inbox", get(thread_page::page))
-        .route("/inbox/thread", get(thread_page::fragment))
-        .route("/inbox/idle", get(thread_page::idle))
-        .route("/inbox/events", get(events::stream))
-        .route("/inbox/present", post(actions::present))
-        .route("/inbox/check", post(actions::check))
-        .route("/inbox/reply", post(actions::reply))
-        .route("/inbox/draft", put(actions::keep_draft))
-        .route("/inbox/texts/{id}/settle", post(actions::settle))
-        .route("/inbox/tasks/{id}/done", post(actions::close_task))
-        .route("/inbox/consent", get(consent_page::page))
-        .route("/inbox/consent/agreed", post(consent_page::agreed))
-        .route("/inbox/consent/withdrawn", post(consent_page::withdrawn))
-        .route("/inbox/sign-out", post(actions::sign_out))
+        .route("/inbox", get(thread_page::entry))
+        .route("/inbox/{session}", get(thread_page::page))
+        .route("/inbox/{session}/thread", get(thread_page::fragment))
+        .route("/inbox/{session}/idle", get(thread_page::idle))
+        .route("/inbox/{session}/events", get(events::stream))
+        .route("/inbox/{session}/present", post(actions::present))
+        .route("/inbox/{session}/check", post(actions::check))
+        .route("/inbox/{session}/reply", post(actions::reply))
+        .route("/inbox/{session}/draft", put(actions::keep_draft))
+        .route("/inbox/{session}/texts/{id}/settle", post(actions::settle))
+        .route("/inbox/{session}/tasks/{id}/done", post(actions::close_task))
+        .route("/inbox/{session}/consent", get(consent_page::page))
+        .route("/inbox/{session}/consent/agreed", post(consent_page::agreed))
+        .route("/inbox/{session}/consent/withdrawn", post(consent_page::withdrawn))
+        .route("/inbox/{session}/sign-out", post(actions::sign_out))
         .layer(from_fn_with_state(parts.clone(), session_layer::signed_in))
         .with_state(parts)
         .route("/inbox/static/{name}", get(static_file::serve))

@@ -1,9 +1,9 @@
 //! The one door to the inbox: a session, or a page that says why there is none.
 
-use super::{Parts, source::Embedding, source::Viewer};
+use super::{Parts, actions::wants_json, source::Embedding, source::Viewer};
 use crate::{
     access::{AccessError, ActiveSession, Activity, Area, Ending, SessionRefusal, SessionToken, may_use},
-    http::{Failure, RequestId, cookie, page},
+    http::{Failure, Form, RequestId, cookie, page},
 };
 use axum::{
     extract::{Request, State},
@@ -13,7 +13,9 @@ use axum::{
 };
 
 /// Paths that a page asks for by itself.
-const BACKGROUND: [&str; 3] = ["/inbox/thread", "/inbox/events", "/inbox/idle"];
+const BACKGROUND: [&str; 3] = ["thread", "events", "idle"];
+/// Paths that a script asks for, besides what it says it takes JSON for.
+const FOR_SCRIPTS: [&str; 5] = ["thread", "events", "present", "check", "draft"];
 
 /// Lets requests with a session through, with a [`Viewer`] among their extensions, and says on every answer who may
 /// embed it.
@@ -21,7 +23,9 @@ pub(super) async fn signed_in(State(parts): State<Parts>, mut request: Request, 
     let Some(number) = request.extensions().get::<RequestId>().copied() else {
         return Failure::Internal.into_response();
     };
-    let by_itself = BACKGROUND.contains(&request.uri().path());
+    let (launch, rest) = parted(request.uri().path());
+    let (launch, by_script) = (launch.map(str::to_owned), FOR_SCRIPTS.contains(&rest));
+    let by_itself = BACKGROUND.contains(&rest);
     let activity = if by_itself { Activity::Background } else { Activity::Person };
     let Some(token) = cookie::session_of(request.headers()) else {
         return refused(&parts, None, &SessionRefusal::SignedOut).await;
@@ -31,6 +35,10 @@ pub(super) async fn signed_in(State(parts): State<Parts>, mut request: Request, 
         Err(refusal) => return refused(&parts, Some(&token), &refusal).await,
     };
     let embedding = parts.source.embedding(Some(session.tenant));
+    if launch.is_some_and(|launch| launch != session.id.to_string()) {
+        let by_script = by_script || wants_json(request.headers());
+        return embeddable(of_another_launch(by_script), &embedding);
+    }
     if !may_use(&session.roles, Area::Inbox) {
         return embeddable(no_role(), &embedding);
     }
@@ -40,6 +48,29 @@ pub(super) async fn signed_in(State(parts): State<Parts>, mut request: Request, 
     request.extensions_mut().insert(token);
     request.extensions_mut().insert(Viewer { session, request: number });
     embeddable(next.run(request).await, &embedding)
+}
+
+/// The launch that a path names, and what it asks for there.
+fn parted(path: &str) -> (Option<&str>, &str) {
+    let Some(path) = path.strip_prefix("/inbox/") else { return (None, "") };
+    match path.split_once('/') {
+        Some((launch, rest)) => (Some(launch), rest),
+        None => (Some(path), ""),
+    }
+}
+
+/// The page belongs to a launch that is not the browser's any more: nothing of the other launch may come into it.
+fn of_another_launch(by_script: bool) -> Response {
+    if by_script {
+        return Failure::Gone("Another launch has taken over in this browser. Go on there.").told(Form::Problem);
+    }
+    let mut response = replaced();
+    *response.status_mut() = StatusCode::GONE;
+    response
+}
+
+fn replaced() -> Response {
+    ended("Opened by another launch", "A newer launch in this browser has taken over. Go on there.")
 }
 
 /// Whether a change comes from a page of ours. Browsers say where a request comes from in `Sec-Fetch-Site`; those that
@@ -88,9 +119,7 @@ async fn refused(parts: &Parts, token: Option<&SessionToken>, refusal: &SessionR
         SessionRefusal::Ended(Ending::TooOld) => {
             ended("Your session has ended", "A session lasts eight hours. What you typed is kept.")
         }
-        SessionRefusal::Ended(Ending::Replaced) => {
-            ended("Opened by another launch", "A newer launch in this browser has taken over. Go on there.")
-        }
+        SessionRefusal::Ended(Ending::Replaced) => replaced(),
         SessionRefusal::Ended(Ending::SignedOut | Ending::Revoked) => signed_out(),
         SessionRefusal::NoRole | SessionRefusal::Ended(Ending::NoRole) => no_role(),
         SessionRefusal::Failed(error) => failed(error),

@@ -35,6 +35,14 @@ pub struct Viewer {
     pub request: RequestId,
 }
 
+impl Viewer {
+    /// Where the pages of this launch are. What is asked for under another address does not belong to it.
+    #[must_use]
+    pub fn address(&self) -> String {
+        super::address(self.session.id)
+    }
+}
+
 /// Where a tenant's inbox may be embedded, and where it lives itself.
 #[derive(Debug, Clone, Default)]
 pub struct Embedding {

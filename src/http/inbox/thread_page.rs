@@ -40,6 +40,11 @@ struct LiveFragment<'a> {
     live: Live<'a>,
 }
 
+/// To the pages of the launch that the browser has now.
+pub(super) async fn entry(Extension(viewer): Extension<Viewer>) -> Response {
+    Redirect::to(&viewer.address()).into_response()
+}
+
 /// The page of the launched patient's thread.
 pub(super) async fn page(
     State(parts): State<Parts>,
@@ -70,7 +75,7 @@ pub(super) async fn with_reply(
     let now = parts.instruments.now();
     let roles: Vec<&str> = session.roles.iter().map(crate::access::Role::name).collect();
     page::rendered(&InboxPage {
-        live: Live::of(&view, &parts.source.zone(session.tenant), now, session.form_token()),
+        live: Live::of(&view, &parts.source.zone(session.tenant), now, viewer),
         clinic: &view.clinic,
         staff: session.name.as_str(),
         roles: roles.join(", "),
@@ -89,12 +94,12 @@ pub(super) async fn fragment(
 ) -> Result<Response, Failure> {
     let view = parts.source.thread(&viewer, patient_of(&viewer)?).await?;
     let zone = parts.source.zone(viewer.session.tenant);
-    let live = Live::of(&view, &zone, parts.instruments.now(), viewer.session.form_token());
+    let live = Live::of(&view, &zone, parts.instruments.now(), &viewer);
     page::rendered(&LiveFragment { live })
 }
 
 /// Where a page without a script goes when its time is up. That it got this far means that the session lives on
 /// elsewhere.
-pub(super) async fn idle() -> Response {
-    Redirect::to("/inbox").into_response()
+pub(super) async fn idle(Extension(viewer): Extension<Viewer>) -> Response {
+    Redirect::to(&viewer.address()).into_response()
 }

@@ -2,10 +2,10 @@
 
 use super::{LaunchSite, Parts, StaffInEhr, launch::Remembered, launch::with_cookie, pages};
 use crate::{
-    access::{NewSession, NewStaffMember, SessionRefusal, StaffMember},
+    access::{NewSession, NewStaffMember, Session, SessionRefusal, StaffMember},
     config::MfaSettings,
     ehr::EhrError,
-    http::{Failure, RequestId, cookie, source_address},
+    http::{Failure, RequestId, cookie, inbox, source_address},
     kernel::{Id, Patient},
     smart::{Callback, Identity, LaunchCompleted, SmartError},
 };
@@ -107,14 +107,15 @@ async fn complete(
         request: Some(arrival.request.0),
     };
     match parts.sessions.start(new).await {
-        Ok(started) => Ok(with_cookie(to_inbox(), cookie::begin_session(&started.token))),
+        Ok(started) => Ok(with_cookie(to_inbox(started.id), cookie::begin_session(&started.token))),
         Err(SessionRefusal::Failed(error)) => Err(Failure::from(error).into_response()),
         Err(SessionRefusal::SignedOut | SessionRefusal::Ended(_) | SessionRefusal::NoRole) => Err(pages::no_role()),
     }
 }
 
-fn to_inbox() -> Response {
-    let mut response = Redirect::to("/inbox").into_response();
+/// To the inbox of this launch. Its address names the launch, so that no page of an earlier one goes on in it.
+fn to_inbox(session: Id<Session>) -> Response {
+    let mut response = Redirect::to(&inbox::address(session)).into_response();
     response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
 }

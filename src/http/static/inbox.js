@@ -53,8 +53,8 @@ async function refresh() {
   }
   refreshing = true;
   try {
-    const answer = await fetch("/inbox/thread");
-    if (answer.status === 401 || answer.status === 403) return reload();
+    const answer = await fetch(`${at}/thread`);
+    if (over(answer)) return reload();
     if (!answer.ok) throw new Error("not now");
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const live = page.getElementById("live");
@@ -80,7 +80,7 @@ async function refresh() {
 }
 
 function listen() {
-  stream = new EventSource("/inbox/events");
+  stream = new EventSource(`${at}/events`);
   let lost = false;
   stream.addEventListener("open", () => lost && refresh());
   stream.addEventListener("thread", refresh);
@@ -112,7 +112,7 @@ document.addEventListener("submit", async (sent) => {
   button.disabled = true;
   try {
     const answer = await post(form.getAttribute("action"), Object.fromEntries(new FormData(form)));
-    if (answer.status === 401) return reload();
+    if (answer.status === 401 || answer.status === 410) return reload();
     say("action", answer.ok || answer.status === 409 ? "" : "That did not work. Try again.");
     await refresh();
   } catch {
@@ -182,8 +182,8 @@ if (reply) {
     const number = ++asked;
     if (!text.value.trim()) return show(null);
     try {
-      const answer = await post("/inbox/check", { text: text.value });
-      if (answer.status === 401) return reload();
+      const answer = await post(`${at}/check`, { text: text.value });
+      if (answer.status === 401 || answer.status === 410) return reload();
       // A later letter has been typed meanwhile: its answer counts.
       if (answer.ok && number === asked) show(await answer.json());
     } catch {
@@ -194,7 +194,7 @@ if (reply) {
   keepDraft = () => {
     clearTimeout(draftTimer);
     const typed = text.value;
-    drafting = drafting.then(() => post("/inbox/draft", { text: typed }, "PUT")).catch(() => {});
+    drafting = drafting.then(() => post(`${at}/draft`, { text: typed }, "PUT")).catch(() => {});
     return drafting;
   };
 
@@ -241,8 +241,8 @@ if (reply) {
     try {
       // A draft that is on its way must not arrive after the reply and stand there again.
       await drafting;
-      const answer = await post("/inbox/reply", Object.fromEntries(new FormData(reply)));
-      if (answer.status === 401) return reload();
+      const answer = await post(`${at}/reply`, Object.fromEntries(new FormData(reply)));
+      if (answer.status === 401 || answer.status === 410) return reload();
       if (answer.status === 422 && answer.headers.get("content-type")?.includes("json")) return show(await answer.json());
       if (!answer.ok) throw new Error("refused");
       const taken = await answer.json();
@@ -278,15 +278,15 @@ document.addEventListener("keydown", (key) => {
   if (ended || key.ctrlKey || key.metaKey || key.altKey || help.open) return;
   if (key.target.matches("textarea, input") || (key.key === "Enter" && key.target.matches("a, button, summary"))) return;
   const texts = [...document.querySelectorAll("#texts > .text")];
-  const at = texts.indexOf(document.activeElement.closest(".text"));
+  const here = texts.indexOf(document.activeElement.closest(".text"));
   const go = (to) => texts[to]?.focus();
   const act = {
-    j: () => go(at < 0 ? texts.length - 1 : Math.min(at + 1, texts.length - 1)),
-    k: () => go(at < 0 ? texts.length - 1 : Math.max(at - 1, 0)),
+    j: () => go(here < 0 ? texts.length - 1 : Math.min(here + 1, texts.length - 1)),
+    k: () => go(here < 0 ? texts.length - 1 : Math.max(here - 1, 0)),
     r: () => text?.focus(),
     "?": () => help.showModal(),
     Enter: () => {
-      const details = texts[at]?.querySelector(".status");
+      const details = texts[here]?.querySelector(".status");
       if (details) details.open = !details.open;
     },
   }[key.key];

@@ -3,6 +3,10 @@
 
 const $ = (id) => document.getElementById(id);
 const formToken = document.body.dataset.form;
+// The address of this launch. After another launch in the same browser the server answers it with "gone", so that a
+// page never goes on with the next patient.
+const at = document.body.dataset.at;
+const over = (answer) => [401, 403, 410].includes(answer.status);
 const post = (path, fields, method = "POST") =>
   fetch(path, {
     method,
@@ -27,7 +31,7 @@ function end() {
   document.body.className = "state-page";
   document.body.replaceChildren($("ended").content.cloneNode(true));
   // The server ends the session when it is next asked.
-  fetch("/inbox/thread").catch(() => {});
+  fetch(`${at}/thread`).catch(() => {});
 }
 
 // The server says why there is no session any more.
@@ -42,8 +46,8 @@ async function tell() {
   if (ended || Date.now() - toldAt < TELL_EVERY * 1000) return;
   toldAt = Date.now();
   try {
-    const answer = await post("/inbox/present", {});
-    if (answer.status === 401 || answer.status === 403) return reload();
+    const answer = await post(`${at}/present`, {});
+    if (over(answer)) return reload();
     if (answer.ok) endsAt = Date.now() + (await answer.json()).seconds_left * 1000;
     tick();
   } catch {

@@ -49,7 +49,7 @@ async fn an_agreement_is_recorded_whole_from_a_plain_form() {
     let answer = served.form("/inbox/consent/agreed", &agreement(&token, "", None)).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::SEE_OTHER);
     let to = answer.headers()["location"].to_str().unwrap();
-    assert_eq!(to, "/inbox/consent?done=agreed");
+    assert_eq!(to, format!("{}/consent?done=agreed", served.at));
     let recorded = format!("{NUMBER} agrees to consent_form:2:es proof=\"binder 7\": appointment,billing paper-form");
     assert_eq!(*served.fake.asked.lock().unwrap(), [recorded]);
     assert!(page(&served, to).await.contains("Recorded: the patient agrees."));
@@ -85,7 +85,7 @@ async fn a_withdrawal_of_all_texts_is_one_of_every_kind() {
     let token = served.form_token().await;
     let fields = [("form_token", token.as_str()), ("number", NUMBER), ("everything", "1"), ("method", "phone")];
     let answer = served.form("/inbox/consent/withdrawn", &fields).send().await.unwrap();
-    assert_eq!(answer.headers()["location"], "/inbox/consent?done=withdrawn");
+    assert_eq!(answer.headers()["location"].to_str().unwrap(), format!("{}/consent?done=withdrawn", served.at));
     let recorded = format!("{NUMBER} wants none: appointment,refill,clinical,billing phone");
     assert_eq!(*served.fake.asked.lock().unwrap(), [recorded]);
     let without = [("form_token", token.as_str()), ("number", NUMBER), ("method", "phone")];
@@ -100,7 +100,7 @@ async fn a_consent_from_elsewhere_or_with_a_strange_token_is_refused() {
     let strange = agreement(&token, "form_token", Some("AAAA"));
     let answer = served.form("/inbox/consent/agreed", &strange).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::FORBIDDEN);
-    let url = format!("{}/inbox/consent/withdrawn", served.address);
+    let url = served.url("/inbox/consent/withdrawn");
     let elsewhere = served.client.post(url).header("cookie", &served.cookie).header("sec-fetch-site", "cross-site");
     let answer = elsewhere.form(&agreement(&token, "", None)).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::FORBIDDEN);
@@ -112,7 +112,7 @@ async fn a_role_sees_the_forms_that_it_may_use() {
     let served = Served::showing(fixture::normal()).await;
     served.fake.consent.lock().unwrap().right = ConsentRight::Withdraw;
     let shown = page(&served, "/inbox/consent").await;
-    assert!(!shown.contains("/inbox/consent/agreed") && shown.contains("/inbox/consent/withdrawn"));
+    assert!(!shown.contains("/consent/agreed") && shown.contains("/consent/withdrawn"));
     served.fake.consent.lock().unwrap().right = ConsentRight::See;
     let shown = page(&served, "/inbox/consent").await;
     assert!(shown.contains("Agreed") && !shown.contains("<form"));
