@@ -9,7 +9,6 @@ use super::{
     whose::whose,
 };
 use crate::{
-    access::Team,
     audit::{Actor, AuditSigner},
     consent::Category,
     db::{Command, Db, DbError, Tx, sql},
