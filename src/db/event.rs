@@ -17,6 +17,8 @@ pub enum Topic {
     Audit,
     /// A thread has changed; the key is `tenant/patient`.
     Thread,
+    /// Work that is not known to be about one patient has changed; the key is the tenant.
+    Worklist,
 }
 
 impl Topic {
@@ -25,11 +27,12 @@ impl Topic {
             Self::Jobs => "jobs",
             Self::Audit => "audit",
             Self::Thread => "thread",
+            Self::Worklist => "worklist",
         }
     }
 
     fn from_code(code: &str) -> Option<Self> {
-        [Self::Jobs, Self::Audit, Self::Thread].into_iter().find(|topic| topic.code() == code)
+        [Self::Jobs, Self::Audit, Self::Thread, Self::Worklist].into_iter().find(|topic| topic.code() == code)
     }
 }
 

@@ -28,11 +28,12 @@ impl StaticFile {
     }
 }
 
-static FILES: LazyLock<[StaticFile; 4]> = LazyLock::new(|| {
+static FILES: LazyLock<[StaticFile; 5]> = LazyLock::new(|| {
     [
         StaticFile::new("inbox.css", "text/css; charset=utf-8", include_str!("static/inbox.css")),
         StaticFile::new("inbox.js", "text/javascript; charset=utf-8", include_str!("static/inbox.js")),
         StaticFile::new("session.js", "text/javascript; charset=utf-8", include_str!("static/session.js")),
+        StaticFile::new("worklist.js", "text/javascript; charset=utf-8", include_str!("static/worklist.js")),
         StaticFile::new("mark.svg", "image/svg+xml", include_str!("static/mark.svg")),
     ]
 });

@@ -6,6 +6,7 @@
 //! at the moment it leaves, under the lock of the number that inbound commits take too; an attempt is committed before
 //! the carrier is called and never repeated blindly. Work goes up by jobs: [`TextReceived`], [`TextChanged`].
 
+mod assign;
 mod attempt;
 pub mod carrier_port;
 mod delivery;
@@ -23,6 +24,7 @@ mod sender;
 mod settle;
 pub mod thread;
 
+pub use assign::{assign, unassigned_about};
 pub use attempt::{changed_job, in_flight_at};
 pub use carrier_port::Attempt;
 pub use delivery::{Delivery, Told};

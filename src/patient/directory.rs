@@ -2,6 +2,7 @@
 
 use super::{
     EhrPatient, NumberKind, PatientError, PatientNumber, PatientRecord, PersonName,
+    holder::WITH_NUMBER,
     refresh::{SealedNumber, WritePatient, Written},
 };
 use crate::{
@@ -181,16 +182,7 @@ impl Directory {
     /// # Errors
     /// [`PatientError`] as vault or database are away.
     pub async fn with_number(&self, tenant: Id<Tenant>, token: &[u8]) -> Result<Vec<PatientRecord>, PatientError> {
-        let rows = self
-            .db
-            .all(
-                sql("SELECT DISTINCT s.id FROM patient_number n JOIN patient p ON p.tenant = n.tenant AND p.id = n.patient \
-                     JOIN patient s ON s.tenant = p.tenant AND s.id = COALESCE(p.merged_into, p.id) \
-                     WHERE n.tenant = $1 AND n.number_token = $2 AND n.current = 1 AND s.deceased = 0 ORDER BY s.id")
-                .bind(tenant)
-                .bind(token),
-            )
-            .await?;
+        let rows = self.db.all(sql(WITH_NUMBER).bind(tenant).bind(token)).await?;
         let mut patients = Vec::with_capacity(rows.len());
         for row in &rows {
             patients.extend(self.by_id(tenant, row.get("id")?).await?);

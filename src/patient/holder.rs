@@ -5,6 +5,12 @@ use crate::{
     kernel::{Id, Patient, Tenant},
 };
 
+/// The living patients who have a number now, each once.
+pub(super) const WITH_NUMBER: &str = "SELECT DISTINCT s.id FROM patient_number n \
+    JOIN patient p ON p.tenant = n.tenant AND p.id = n.patient \
+    JOIN patient s ON s.tenant = p.tenant AND s.id = COALESCE(p.merged_into, p.id) \
+    WHERE n.tenant = $1 AND n.number_token = $2 AND n.current = 1 AND s.deceased = 0 ORDER BY s.id";
+
 /// How a number stands with a patient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NumberHolder {
@@ -14,6 +20,19 @@ pub struct NumberHolder {
     pub disputed: bool,
     /// The patient has died.
     pub deceased: bool,
+}
+
+/// Every living patient who has this number now, in this transaction; after a merge, the survivor.
+///
+/// # Errors
+/// [`DbError`] as the database refuses or is away.
+pub async fn numbers_holders(
+    tx: &mut Tx,
+    tenant: Id<Tenant>,
+    number_token: &[u8],
+) -> Result<Vec<Id<Patient>>, DbError> {
+    let query = sql(WITH_NUMBER).bind(tenant).bind(number_token);
+    tx.all(query).await?.iter().map(|row| row.get("id")).collect()
 }
 
 /// How `number_token` stands with `patient`, in this transaction; after a merge, with the survivor.

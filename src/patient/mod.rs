@@ -11,7 +11,7 @@ mod record;
 mod refresh;
 
 pub use directory::{Directory, is_shared};
-pub use holder::{NumberHolder, dispute_number, holder_of, settle_dispute};
+pub use holder::{NumberHolder, dispute_number, holder_of, numbers_holders, settle_dispute};
 pub use record::{EhrPatient, NumberKind, PatientNumber, PatientRecord, PersonName, Telecom, texting_number};
 
 use crate::{db::DbError, vault::VaultError};

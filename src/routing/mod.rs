@@ -7,6 +7,7 @@
 //! person where one has to act.
 
 mod asked;
+mod assign;
 mod compliance;
 mod ending;
 mod endings;
@@ -14,13 +15,16 @@ mod reply;
 mod task;
 mod told;
 mod triage;
+mod unassigned;
 mod unread;
 mod whose;
 
+pub use assign::{AssignText, Assigned};
 pub use endings::TextEndings;
 pub use reply::ReplyReader;
-pub use task::{CloseTask, NewTask, StaffTask, TaskReason, TaskView, open_task, open_tasks};
+pub use task::{CloseTask, NewTask, StaffTask, TaskReason, TaskView, open_task, open_tasks, tell_pages};
 pub use told::{InForce, ToldConsent};
+pub use unassigned::{Unassigned, how_many_unassigned, is_unassigned, unassigned};
 
 /// A reply has been read and answers what a workflow asked; the payload is [`crate::messaging::AboutText`].
 pub const REPLY_READ: &str = "ReplyRead";

@@ -2,7 +2,7 @@
 
 use crate::{
     access::Team,
-    db::{Command, Db, DbError, Tx, sql},
+    db::{Command, Db, DbError, Row, Topic, Tx, sql},
     intent::Urgency,
     kernel::{Id, Patient, StaffUser, Tenant},
     messaging::Message,
@@ -129,10 +129,16 @@ pub async fn open_task(tx: &mut Tx, task: &NewTask) -> Result<(), DbError> {
         .bind(task.now),
     )
     .await?;
-    if let Some(patient) = task.patient {
-        tx.publish(crate::db::Topic::Thread, format!("{}/{patient}", task.tenant));
-    }
+    tell_pages(tx, task.tenant, task.patient);
     Ok(())
+}
+
+/// Tells the open pages on which a task about `patient` stands to look again; one about nobody known, the worklists.
+pub fn tell_pages(tx: &mut Tx, tenant: Id<Tenant>, patient: Option<Id<Patient>>) {
+    match patient {
+        Some(patient) => tx.publish(Topic::Thread, format!("{tenant}/{patient}")),
+        None => tx.publish(Topic::Worklist, tenant.to_string()),
+    }
 }
 
 /// An open task as people see it.
@@ -165,18 +171,19 @@ pub async fn open_tasks(db: &Db, tenant: Id<Tenant>, patient: Id<Patient>) -> Re
             .bind(patient),
         )
         .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(TaskView {
-                id: row.get("id")?,
-                message: row.get("message")?,
-                team: row.get("team")?,
-                reason: row.get("reason")?,
-                urgency: row.get("urgency")?,
-                created_at: row.get("created_at")?,
-            })
-        })
-        .collect()
+    rows.iter().map(read).collect()
+}
+
+/// A task from its row.
+pub(super) fn read(row: &Row) -> Result<TaskView, DbError> {
+    Ok(TaskView {
+        id: row.get("id")?,
+        message: row.get("message")?,
+        team: row.get("team")?,
+        reason: row.get("reason")?,
+        urgency: row.get("urgency")?,
+        created_at: row.get("created_at")?,
+    })
 }
 
 /// Closes a task. Answers whether it was open. What a text has said against its number is settled by that.

@@ -18,7 +18,8 @@ pub(super) enum Route {
 }
 
 /// Routes by precedence: emergency, clinical, opt-out, money, anger, rest (B17). Opting out itself is not routed: it is
-/// in force already; what else the text says is.
+/// in force already; what else the text says is. What was not understood may be anything, so it goes to those who may
+/// read anything a patient writes: nurses.
 pub(super) fn route(reading: &Reading, asked: Option<Context>) -> Route {
     let has = |intent| reading.intents.contains(&intent);
     if matches!(reading.urgency, Urgency::Emergency(_)) {
@@ -35,7 +36,7 @@ pub(super) fn route(reading: &Reading, asked: Option<Context>) -> Route {
                 Route::Person(Team::Scheduling, TaskReason::WrongNumber)
             }
             (false, Certainty::Certain) => Route::Nobody,
-            (false, Certainty::Unsure) => Route::Person(Team::Scheduling, TaskReason::NotUnderstood),
+            (false, Certainty::Unsure) => Route::Person(Team::Nursing, TaskReason::NotUnderstood),
         };
     }
     if has(Intent::FinancialBarrier) {
@@ -48,7 +49,7 @@ pub(super) fn route(reading: &Reading, asked: Option<Context>) -> Route {
         return Route::Workflow;
     }
     if reading.needs_person() {
-        return Route::Person(Team::Scheduling, TaskReason::NotUnderstood);
+        return Route::Person(Team::Nursing, TaskReason::NotUnderstood);
     }
     if reading.compliance.is_some() {
         return Route::Nobody;
@@ -103,7 +104,7 @@ fn unasked(reading: &Reading) -> Route {
     match team {
         Some((team, reason)) => Route::Person(team, reason),
         None if reading.intents.iter().all(|intent| *intent == Intent::ThanksSmalltalk) => Route::Nobody,
-        None => Route::Person(Team::Scheduling, TaskReason::NotUnderstood),
+        None => Route::Person(Team::Nursing, TaskReason::NotUnderstood),
     }
 }
 
@@ -156,7 +157,8 @@ mod tests {
     #[test]
     fn what_is_not_understood_goes_to_a_person() {
         for text in ["", "purple elephants", "maybe", "🤷"] {
-            assert!(matches!(routed(text, Context::AppointmentReminder), Route::Person(..)), "{text}");
+            let nurses = Route::Person(Team::Nursing, TaskReason::NotUnderstood);
+            assert_eq!(routed(text, Context::AppointmentReminder), nurses, "{text}");
         }
         assert!(matches!(routed("YES", Context::None), Route::Person(..)));
     }

@@ -46,7 +46,8 @@ impl ReplyReader {
             tenant: job.tenant,
             patient,
             message: Some(message),
-            team: Team::Scheduling,
+            // It may say anything: nurses may read that.
+            team: Team::Nursing,
             reason: TaskReason::NotUnderstood,
             urgency: Urgency::Prompt,
             about: None,

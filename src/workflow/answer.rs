@@ -176,7 +176,7 @@ impl Workflows {
     }
 
     async fn visit_answered(&self, workflow: Id<Workflow>, reply: Reply) -> Outcome {
-        let unclear = reply.task(self, Team::Scheduling, TaskReason::NotUnderstood, "");
+        let unclear = reply.task(self, Team::Nursing, TaskReason::NotUnderstood, "");
         let claim = ClaimAnswer {
             tenant: reply.practice.tenant,
             workflow,

@@ -54,3 +54,4 @@ mod shared_ehr;
 mod unknown;
 #[cfg(test)]
 mod visits;
+mod worklist;

@@ -27,7 +27,7 @@ const LONGEST: usize = 1530;
 /// A form without anything but its proof.
 #[derive(Deserialize)]
 pub(super) struct Bare {
-    form_token: String,
+    pub(super) form_token: String,
 }
 
 /// A text that is being written.

@@ -4,7 +4,6 @@ use super::{Parts, source::Viewer};
 use crate::{
     access::{Activity, SessionToken, Sessions},
     db::{self, Topic},
-    http::Failure,
 };
 use axum::{
     Extension,
@@ -26,26 +25,26 @@ const CHECK_EVERY: Duration = Duration::from_secs(20);
 
 struct Watch {
     changes: Receiver<db::Event>,
-    key: String,
-    patient: String,
+    tenant: String,
+    /// The launched patient, if there is one.
+    patient: Option<String>,
     sessions: Sessions,
     token: SessionToken,
     check: Interval,
 }
 
-/// The stream of the launched patient's thread.
+/// The stream of the launched patient's thread and of the tenant's worklist.
 pub(super) async fn stream(
     State(parts): State<Parts>,
     Extension(viewer): Extension<Viewer>,
     Extension(token): Extension<SessionToken>,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Failure> {
-    let patient = viewer.session.patient.ok_or(Failure::NotFound)?;
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let mut check = interval(CHECK_EVERY);
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let watch = Watch {
         changes: parts.db.subscribe(),
-        key: format!("{}/{patient}", viewer.session.tenant),
-        patient: patient.to_string(),
+        tenant: viewer.session.tenant.to_string(),
+        patient: viewer.session.patient.map(|patient| patient.to_string()),
         sessions: parts.sessions,
         token,
         check,
@@ -60,7 +59,7 @@ pub(super) async fn stream(
     })
     // Without an event: the page connects again, to whoever serves then.
     .take_until(stop.cancelled_owned());
-    Ok(Sse::new(events).keep_alive(KeepAlive::default()))
+    Sse::new(events).keep_alive(KeepAlive::default())
 }
 
 impl Watch {
@@ -69,10 +68,13 @@ impl Watch {
         loop {
             tokio::select! {
                 change = self.changes.recv() => match change {
-                    Ok(event) if event.topic == Topic::Thread && event.key == self.key => return Some(self.changed()),
-                    Ok(_) => {}
+                    Ok(event) => {
+                        if let Some(told) = self.told(&event) {
+                            return Some(told);
+                        }
+                    }
                     // Something was missed; it may have been ours.
-                    Err(RecvError::Lagged(_)) => return Some(self.changed()),
+                    Err(RecvError::Lagged(_)) => return Some(Event::default().event("worklist").data("changed")),
                     Err(RecvError::Closed) => return None,
                 },
                 _ = self.check.tick() => {
@@ -82,7 +84,17 @@ impl Watch {
         }
     }
 
-    fn changed(&self) -> Event {
-        Event::default().event("thread").data(&self.patient)
+    /// What the page hears of a change: an id, and only of what is the patient's or the worklist's.
+    fn told(&self, event: &db::Event) -> Option<Event> {
+        match (event.topic, &self.patient) {
+            (Topic::Thread, Some(patient)) => {
+                let theirs = event.key.split_once('/') == Some((&self.tenant, patient));
+                theirs.then(|| Event::default().event("thread").data(patient))
+            }
+            (Topic::Worklist, _) => {
+                (event.key == self.tenant).then(|| Event::default().event("worklist").data("changed"))
+            }
+            _ => None,
+        }
     }
 }

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
 
 mod consent;
+pub(super) mod worklist;
 
 pub(super) const TENANT: Id<Tenant> = Id::from_bytes([1; 16]);
 pub(super) const ANA: Id<Patient> = Id::from_bytes([7; 16]);
@@ -95,6 +96,7 @@ pub(super) fn normal() -> ThreadView {
             since: at(4),
             about: Some(Id::from_bytes([4; 16])),
         }],
+        waiting: Waiting::default(),
         composer: Composer::Open { quiet_until: None, warnings: Vec::new() },
     }
 }
@@ -134,6 +136,7 @@ pub(super) fn stopped() -> ThreadView {
 pub(super) struct Fake {
     pub(super) view: Mutex<ThreadView>,
     pub(super) consent: Mutex<ConsentView>,
+    pub(super) worklist: Mutex<WorklistView>,
     pub(super) asked: Mutex<Vec<String>>,
     origin: String,
 }
@@ -275,6 +278,7 @@ impl Served {
         let fake = Arc::new(Fake {
             view: Mutex::new(view),
             consent: Mutex::new(consent::of(&patient)),
+            worklist: Mutex::new(worklist::waiting()),
             asked: Mutex::default(),
             origin: address.clone(),
         });
@@ -328,9 +332,10 @@ impl Served {
         (line.to_str().unwrap().split(';').next().unwrap().to_owned(), inbox::address(started.id))
     }
 
-    /// The whole address of a path as the pages of this launch have it.
+    /// The whole address of a path: `/inbox` is that of this launch, where it does not name one.
     pub(super) fn url(&self, path: &str) -> String {
-        let own = path.strip_prefix("/inbox").filter(|rest| !rest.starts_with("/static"));
+        let own =
+            path.strip_prefix("/inbox").filter(|rest| !rest.starts_with("/static") && !path.starts_with(&self.at));
         format!("{}{}", self.address, own.map_or_else(|| path.to_owned(), |rest| format!("{}{rest}", self.at)))
     }
 
@@ -357,15 +362,20 @@ impl Served {
 
     /// Tells listeners that Ana's thread has changed.
     pub(super) async fn change(&self) {
-        struct Changed;
+        self.publish(Topic::Thread, format!("{TENANT}/{ANA}")).await;
+    }
+
+    /// Tells listeners of a change.
+    pub(super) async fn publish(&self, topic: Topic, key: String) {
+        struct Changed(Topic, String);
         impl Command for Changed {
             type Output = ();
             type Error = DbError;
             async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
-                tx.publish(Topic::Thread, format!("{TENANT}/{ANA}"));
+                tx.publish(self.0, self.1.clone());
                 Ok(())
             }
         }
-        self.db.execute(Changed).await.unwrap();
+        self.db.execute(Changed(topic, key)).await.unwrap();
     }
 }

@@ -3,7 +3,7 @@
 use super::clinic_time::{clock, day_and_time, day_label, since, visit_time};
 use super::source::{
     Blocked, Body, Composer, Delivery, DeliveryState, DraftCheck, Encoding, Filing, FilingState, TaskView, TextAuthor,
-    TextView, ThreadView, Urgency, Viewer,
+    TextView, ThreadView, Urgency, Viewer, Waiting,
 };
 use crate::access::{Scope, readers};
 use jiff::{Timestamp, Zoned, tz::TimeZone};
@@ -70,6 +70,12 @@ pub(super) struct TaskLine<'a> {
     pub(super) about: Option<String>,
 }
 
+/// That something waits on the worklist.
+pub(super) struct WaitingLine {
+    pub(super) words: String,
+    pub(super) urgency: Option<Mark>,
+}
+
 /// The next visit, ready to be printed.
 pub(super) struct VisitLine<'a> {
     pub(super) when: String,
@@ -98,6 +104,7 @@ pub(super) struct Live<'a> {
     pub(super) stopped: Option<String>,
     pub(super) shared: Option<String>,
     pub(super) tasks: Vec<TaskLine<'a>>,
+    pub(super) waiting: Option<WaitingLine>,
     pub(super) lines: Vec<Line<'a>>,
     pub(super) blocked: Option<BlockedLine>,
     pub(super) notes: Vec<String>,
@@ -135,6 +142,7 @@ impl<'a> Live<'a> {
             stopped: view.consent.stopped_since.map(|since| day_and_time(since, now, zone)),
             shared: shared(view.shared_with),
             tasks: view.tasks.iter().map(|task| task_line(task, now)).collect(),
+            waiting: waiting(view.waiting),
             lines: lines(&view.texts, now, zone),
             blocked,
             notes,
@@ -145,6 +153,15 @@ impl<'a> Live<'a> {
             view,
         }
     }
+}
+
+fn waiting(waiting: Waiting) -> Option<WaitingLine> {
+    let words = match waiting.tasks {
+        0 => return None,
+        1 => "1 item waits without a patient".to_owned(),
+        several => format!("{several} items wait without a patient"),
+    };
+    Some(WaitingLine { words, urgency: waiting.urgency.and_then(urgency) })
 }
 
 fn consent(view: &ThreadView) -> String {
@@ -207,7 +224,7 @@ fn text_line<'a>(text: &'a TextView, at: &Zoned) -> TextLine<'a> {
 }
 
 /// `Clinical message, 10:42 AM. Nurses and providers can read it.`
-fn redacted(scope: Scope, time: &str) -> String {
+pub(super) fn redacted(scope: Scope, time: &str) -> String {
     let mut people = readers(scope).into_iter().map(|role| role.people().to_lowercase()).collect::<Vec<_>>();
     let last = people.pop().unwrap_or_default();
     let people = if people.is_empty() { last } else { format!("{} and {last}", people.join(", ")) };
@@ -238,7 +255,7 @@ fn filing(filing: &Filing) -> Mark {
     Mark { symbol, word, words: filing.words.clone() }
 }
 
-fn urgency(urgency: Urgency) -> Option<Mark> {
+pub(super) fn urgency(urgency: Urgency) -> Option<Mark> {
     match urgency {
         Urgency::Routine => None,
         Urgency::Prompt => Some(Mark { symbol: "triangle", word: "Prompt", words: String::new() }),

@@ -1,5 +1,5 @@
-//! The staff inbox: the launched patient's thread, the reply box, open tasks, live changes, and what the patient said about
-//! texts.
+//! The staff inbox: the launched patient's thread, the reply box, open tasks, live changes, what the patient said about
+//! texts, and the worklist of what is not known to be about one patient.
 //!
 //! Owns pages only; what they show and do comes from an [`InboxSource`]. Every route stands behind one layer
 //! ([`session_layer`]) that lets nobody in without a session, so a new route is closed until it has one.
@@ -18,6 +18,7 @@ pub mod live;
 mod session_layer;
 pub mod source;
 mod thread_page;
+mod worklist_page;
 
 pub use source::{InboxSource, Viewer};
 
@@ -73,6 +74,10 @@ pub fn routes(parts: Parts) -> Router {
         .route("/inbox/{session}/draft", put(actions::keep_draft))
         .route("/inbox/{session}/texts/{id}/settle", post(actions::settle))
         .route("/inbox/{session}/tasks/{id}/done", post(actions::close_task))
+        .route("/inbox/{session}/worklist", get(worklist_page::page))
+        .route("/inbox/{session}/worklist/items", get(worklist_page::fragment))
+        .route("/inbox/{session}/worklist/{task}/assign", post(worklist_page::assign))
+        .route("/inbox/{session}/worklist/{task}/done", post(worklist_page::close_task))
         .route("/inbox/{session}/consent", get(consent_page::page))
         .route("/inbox/{session}/consent/agreed", post(consent_page::agreed))
         .route("/inbox/{session}/consent/withdrawn", post(consent_page::withdrawn))

@@ -13,9 +13,9 @@ use axum::{
 };
 
 /// Paths that a page asks for by itself.
-const BACKGROUND: [&str; 3] = ["thread", "events", "idle"];
+const BACKGROUND: [&str; 4] = ["thread", "worklist/items", "events", "idle"];
 /// Paths that a script asks for, besides what it says it takes JSON for.
-const FOR_SCRIPTS: [&str; 5] = ["thread", "events", "present", "check", "draft"];
+const FOR_SCRIPTS: [&str; 6] = ["thread", "worklist/items", "events", "present", "check", "draft"];
 
 /// Lets requests with a session through, with a [`Viewer`] among their extensions, and says on every answer who may
 /// embed it.

@@ -5,11 +5,13 @@
 //! is out of scope) and audits what it opened; the pages only lay it out.
 
 mod consent;
+mod worklist;
 
 pub use consent::{
     CategoryConsent, ConsentRecord, ConsentState, ConsentView, ConsentWording, NumberConsent, NumberStopped,
     PatientsWord, StoppedBy, ToldByPatient,
 };
+pub use worklist::{Candidate, Waiting, WaitingText, WorklistItem, WorklistSource, WorklistView};
 
 use crate::{
     access::{ActiveSession, Scope, Team},
@@ -56,7 +58,7 @@ pub struct Embedding {
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, InboxError>>;
 
 /// The rooms below, as the inbox needs them.
-pub trait InboxSource: Send + Sync + 'static {
+pub trait InboxSource: WorklistSource + Send + Sync + 'static {
     /// Where the tenant's inbox may be embedded. Without a tenant (nobody is signed in): wherever any tenant's may.
     fn embedding(&self, tenant: Option<Id<Tenant>>) -> Embedding;
 
@@ -135,6 +137,8 @@ pub struct ThreadView {
     pub has_older: bool,
     /// Open tasks about this patient that the session's roles serve.
     pub tasks: Vec<TaskView>,
+    /// What waits on the worklist for the session's roles.
+    pub waiting: Waiting,
     /// Whether and how the person may answer.
     pub composer: Composer,
 }

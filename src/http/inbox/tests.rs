@@ -22,6 +22,7 @@ fn steady(page: &str) -> String {
 }
 
 mod consent;
+mod worklist;
 
 async fn page_of(view: super::source::ThreadView) -> String {
     let served = Served::showing(view).await;
@@ -54,7 +55,7 @@ async fn an_idle_session_ends_in_a_page_without_anybody_on_it() {
 async fn every_route_is_closed_without_a_session() {
     let mut served = Served::showing(fixture::normal()).await;
     served.cookie = "__Host-chartwire=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".to_owned();
-    for path in ["/inbox", "/inbox/thread", "/inbox/idle", "/inbox/events", "/inbox/consent"] {
+    for path in ["/inbox", "/inbox/thread", "/inbox/idle", "/inbox/events", "/inbox/consent", "/inbox/worklist"] {
         assert_eq!(served.get(path).send().await.unwrap().status(), StatusCode::UNAUTHORIZED, "{path}");
     }
     for path in [
@@ -65,6 +66,8 @@ async fn every_route_is_closed_without_a_session() {
         "tasks/x/done",
         "consent/agreed",
         "consent/withdrawn",
+        "worklist/x/assign",
+        "worklist/x/done",
         "sign-out",
     ] {
         let answer = served.form(&format!("/inbox/{path}"), &[("form_token", "x")]).send().await.unwrap();
@@ -220,15 +223,6 @@ async fn somebody_at_the_screen_keeps_the_session_and_signing_out_ends_it() {
     assert!(out.headers()["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
     assert!(out.text().await.unwrap().contains("You are signed out"));
     assert_eq!(served.get("/inbox").send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
-}
-
-#[tokio::test]
-async fn without_a_patient_there_is_a_page_that_says_so() {
-    let mut served = Served::showing(fixture::normal()).await;
-    (served.cookie, served.at) = served.launch(None).await;
-    let page = served.get("/inbox").send().await.unwrap().text().await.unwrap();
-    assert!(page.contains("No patient is open"));
-    assert_eq!(served.get("/inbox/thread").send().await.unwrap().status(), StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]

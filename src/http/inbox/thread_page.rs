@@ -14,7 +14,6 @@ use askama::Template;
 use axum::{
     Extension,
     extract::State,
-    http::StatusCode,
     response::{IntoResponse as _, Redirect, Response},
 };
 
@@ -45,19 +44,14 @@ pub(super) async fn entry(Extension(viewer): Extension<Viewer>) -> Response {
     Redirect::to(&viewer.address()).into_response()
 }
 
-/// The page of the launched patient's thread.
+/// The page of the launched patient's thread; without a patient, the way to the worklist.
 pub(super) async fn page(
     State(parts): State<Parts>,
     Extension(viewer): Extension<Viewer>,
 ) -> Result<Response, Failure> {
     let session = &viewer.session;
     let Some(patient) = session.patient else {
-        return Ok(page::state(
-            StatusCode::OK,
-            "No patient is open",
-            "Open a patient in the EHR and start Chartwire from there.",
-            "This page shows the texts of the patient that you launch it with.",
-        ));
+        return Ok(Redirect::to(&format!("{}/worklist", viewer.address())).into_response());
     };
     let draft = parts.drafts.of(session.tenant, session.staff, patient).await?;
     with_reply(&parts, &viewer, draft.unwrap_or_default(), None).await

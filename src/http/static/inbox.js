@@ -2,7 +2,7 @@
 // Keeps nothing on the device.
 "use strict";
 
-// ---- live changes -------------------------------------------------------------------------------------------------
+// ---- what has changed ---------------------------------------------------------------------------------------------
 
 function bring(list, fresh) {
   // The list is scrolled from its end: 0 is the newest text.
@@ -43,84 +43,19 @@ function plain(item) {
   return copy.outerHTML;
 }
 
-let refreshing = false;
-let again = false;
-async function refresh() {
-  if (ended) return;
-  if (refreshing) {
-    again = true;
-    return;
+const refresh = bringUpToDate("thread", async (page) => {
+  const live = page.getElementById("live");
+  if (live.dataset.blocked !== $("live").dataset.blocked) {
+    // The reply box opens or closes; what is typed is kept as a draft.
+    await keepDraft();
+    return location.reload();
   }
-  refreshing = true;
-  try {
-    const answer = await fetch(`${at}/thread`);
-    if (over(answer)) return reload();
-    if (!answer.ok) throw new Error("not now");
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const live = page.getElementById("live");
-    if (live.dataset.blocked !== $("live").dataset.blocked) {
-      // The reply box opens or closes; what is typed is kept as a draft.
-      await keepDraft();
-      return location.reload();
-    }
-    for (const part of ["patient", "tasks"]) {
-      if ($(part).outerHTML !== page.getElementById(part).outerHTML) $(part).replaceWith(page.getElementById(part));
-    }
-    if (bring($("texts"), page.getElementById("texts"))) $("announcer").textContent = "A new message has arrived.";
-    say("offline", "");
-  } catch {
-    say("offline", "No connection. What you typed stays here; the page goes on by itself.");
-  } finally {
-    refreshing = false;
-    if (again) {
-      again = false;
-      refresh();
-    }
+  for (const part of ["patient", "waiting", "tasks"]) {
+    if ($(part).outerHTML !== page.getElementById(part).outerHTML) $(part).replaceWith(page.getElementById(part));
   }
-}
-
-function listen() {
-  stream = new EventSource(`${at}/events`);
-  let lost = false;
-  stream.addEventListener("open", () => lost && refresh());
-  stream.addEventListener("thread", refresh);
-  stream.addEventListener("ended", reload);
-  stream.addEventListener("error", () => {
-    lost = true;
-    if (ended) return;
-    say("offline", "No connection. What you typed stays here; the page goes on by itself.");
-    // The browser tries again by itself unless it was refused.
-    if (stream.readyState === EventSource.CLOSED) {
-      setTimeout(() => {
-        refresh();
-        if (!ended) listen();
-      }, 5000);
-    }
-  });
-}
-listen();
-addEventListener("online", refresh);
-setInterval(refresh, 60000);
-
-// ---- small forms: done, settle ------------------------------------------------------------------------------------
-
-document.addEventListener("submit", async (sent) => {
-  const form = sent.target;
-  if (!form.matches("[data-quiet]")) return;
-  sent.preventDefault();
-  const button = form.querySelector("button");
-  button.disabled = true;
-  try {
-    const answer = await post(form.getAttribute("action"), Object.fromEntries(new FormData(form)));
-    if (answer.status === 401 || answer.status === 410) return reload();
-    say("action", answer.ok || answer.status === 409 ? "" : "That did not work. Try again.");
-    await refresh();
-  } catch {
-    say("action", "That did not work: no connection.");
-  } finally {
-    button.disabled = false;
-  }
+  if (bring($("texts"), page.getElementById("texts"))) $("announcer").textContent = "A new message has arrived.";
 });
+goOn(refresh);
 
 // ---- the reply box ------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,5 @@
-// What every page of the inbox does: it ends without activity, and says what is the matter. Keeps nothing on the device.
+// What every page of the inbox does: it ends without activity, says what is the matter, and goes on by itself where it
+// asks for that. Keeps nothing on the device.
 "use strict";
 
 const $ = (id) => document.getElementById(id);
@@ -80,4 +81,84 @@ function say(about, words) {
   const text = [...banners.values()].join(" ");
   if (banner.textContent !== text) banner.textContent = text;
   banner.hidden = !text;
+}
+
+// ---- live changes -------------------------------------------------------------------------------------------------
+
+const NO_CONNECTION = "No connection. What you typed stays here; the page goes on by itself.";
+
+// Gives a function that asks for the part of the page that changes and hands it to `show`; one asking at a time.
+function bringUpToDate(part, show) {
+  let asking = false;
+  let again = false;
+  const refresh = async () => {
+    if (ended) return;
+    if (asking) {
+      again = true;
+      return;
+    }
+    asking = true;
+    try {
+      const answer = await fetch(`${at}/${part}`);
+      if (over(answer)) return reload();
+      if (!answer.ok) throw new Error("not now");
+      await show(new DOMParser().parseFromString(await answer.text(), "text/html"));
+      say("offline", "");
+    } catch {
+      say("offline", NO_CONNECTION);
+    } finally {
+      asking = false;
+      if (again) {
+        again = false;
+        refresh();
+      }
+    }
+  };
+  return refresh;
+}
+
+// Keeps the page up to date with `refresh`: at each event, when the connection is back, and every minute. Small forms
+// (done, settle, whose it is) are sent without leaving the page.
+function goOn(refresh) {
+  const listen = () => {
+    stream = new EventSource(`${at}/events`);
+    let lost = false;
+    stream.addEventListener("open", () => lost && refresh());
+    stream.addEventListener("thread", refresh);
+    stream.addEventListener("worklist", refresh);
+    stream.addEventListener("ended", reload);
+    stream.addEventListener("error", () => {
+      lost = true;
+      if (ended) return;
+      say("offline", NO_CONNECTION);
+      // The browser tries again by itself unless it was refused.
+      if (stream.readyState === EventSource.CLOSED) {
+        setTimeout(() => {
+          refresh();
+          if (!ended) listen();
+        }, 5000);
+      }
+    });
+  };
+  listen();
+  addEventListener("online", refresh);
+  setInterval(refresh, 60000);
+
+  document.addEventListener("submit", async (sent) => {
+    const form = sent.target;
+    if (!form.matches("[data-quiet]")) return;
+    sent.preventDefault();
+    const button = form.querySelector("button");
+    button.disabled = true;
+    try {
+      const answer = await post(form.getAttribute("action"), Object.fromEntries(new FormData(form)));
+      if (answer.status === 401 || answer.status === 410) return reload();
+      say("action", answer.ok || answer.status === 409 ? "" : "That did not work. Try again.");
+      await refresh();
+    } catch {
+      say("action", "That did not work: no connection.");
+    } finally {
+      button.disabled = false;
+    }
+  });
 }

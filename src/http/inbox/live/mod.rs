@@ -12,6 +12,7 @@ mod stored;
 mod texts;
 mod told;
 mod words;
+mod worklist;
 
 use super::source::{
     Answer, Composer, ConsentView, DraftCheck, Embedding, InboxError, InboxSource, NewReply, PatientHeader,
@@ -20,7 +21,7 @@ use super::source::{
 use crate::{
     access::{Scope, StaffDirectory, Team, may_serve},
     audit::{self, Action, Actor, AuditEntry, AuditSigner},
-    db::{Command, Db, DbError, Topic, Tx},
+    db::{Command, Db, DbError, Tx},
     kernel::{Id, Instruments, Patient, Phi, Tenant},
     messaging::{
         Message, Outbox, PersonSettles, Settler,
@@ -28,7 +29,7 @@ use crate::{
     },
     patient::{Directory, PatientNumber, PatientRecord},
     practice::{Practice, Practices},
-    routing::{CloseTask, InForce, open_tasks},
+    routing::{self, CloseTask, InForce, open_tasks, tell_pages},
     template::Catalogue,
     vault::Vault,
 };
@@ -141,12 +142,23 @@ impl LiveInbox {
             texts: self.texts(viewer, &loaded).await?,
             has_older: loaded.has_older,
             tasks: self.tasks(viewer, loaded.record.id).await?,
+            waiting: self.waiting(viewer).await?,
             composer: self.composer(viewer, &loaded, &terms).await?,
         })
     }
 
     fn header(&self, practice: &Practice, record: &PatientRecord, number: Option<&PatientNumber>) -> PatientHeader {
-        let name = record.name.expose();
+        PatientHeader {
+            name: whole_name(record),
+            first_name: Phi::new(record.name.expose().given.clone()),
+            details: self.details(practice, record),
+            language: record.language.unwrap_or(practice.default_language),
+            number_ends: number.map(|number| number.number.last_two_digits().to_owned()),
+        }
+    }
+
+    /// Sex and age, such as `F 41`.
+    fn details(&self, practice: &Practice, record: &PatientRecord) -> Phi<String> {
         let today = self.instruments.now().to_zoned(practice.zone.clone()).date();
         let gender = record.gender.expose().as_deref().and_then(|gender| gender.chars().next());
         let age = record.birth_date.expose().as_deref().and_then(|born| age(born, today));
@@ -155,13 +167,7 @@ impl LiveInbox {
             .into_iter()
             .chain(age.map(|age| age.to_string()))
             .collect();
-        PatientHeader {
-            name: Phi::new(format!("{} {}", name.given, name.family).trim().to_owned()),
-            first_name: Phi::new(name.given.clone()),
-            details: Phi::new(details.join(" ")),
-            language: record.language.unwrap_or(practice.default_language),
-            number_ends: number.map(|number| number.number.last_two_digits().to_owned()),
-        }
+        Phi::new(details.join(" "))
     }
 
     async fn shared_with(
@@ -182,20 +188,7 @@ impl LiveInbox {
         for id in self.directory.ids_of(tenant, patient).await.map_err(failed)? {
             tasks.extend(open_tasks(&self.db, tenant, id).await.map_err(failed)?);
         }
-        let mut shown: Vec<TaskView> = tasks
-            .into_iter()
-            .filter_map(|task| {
-                let team = Team::from_code(&task.team).filter(|team| may_serve(&viewer.session.roles, *team))?;
-                Some(TaskView {
-                    id: task.id.cast::<ThreadTask>(),
-                    team,
-                    reason: Phi::new(words::task(&task.reason).to_owned()),
-                    urgency: words::urgency(&task.urgency),
-                    since: task.created_at,
-                    about: task.message.map(Id::cast::<ThreadText>),
-                })
-            })
-            .collect();
+        let mut shown: Vec<TaskView> = tasks.iter().filter_map(|task| served(viewer, task)).collect();
         shown.sort_by_key(|task| (std::cmp::Reverse(task.urgency), task.since));
         Ok(shown)
     }
@@ -224,7 +217,12 @@ impl LiveInbox {
         let entry =
             staff_entry(viewer, Action::Edit, "task-done").about("staff_task", task).about("patient", record.id);
         let close = CloseTask { tenant, task: task.cast(), by: viewer.session.staff, now: self.instruments.now() };
-        let command = FinishTask { task: close, patient: record.id, entry, signer: self.signer(tenant).await? };
+        self.finish(close, Some(record.id), entry).await
+    }
+
+    async fn finish(&self, task: CloseTask, patient: Option<Id<Patient>>, entry: AuditEntry) -> Result<(), InboxError> {
+        let signer = self.signer(task.tenant).await?;
+        let command = FinishTask { task, patient, entry, signer };
         if self.db.execute(command).await.map_err(failed)? { Ok(()) } else { Err(InboxError::Changed) }
     }
 
@@ -260,8 +258,26 @@ impl LiveInbox {
     }
 }
 
+/// A task as the session sees it, if its roles serve it.
+fn served(viewer: &Viewer, task: &routing::TaskView) -> Option<TaskView> {
+    let team = Team::from_code(&task.team).filter(|team| may_serve(&viewer.session.roles, *team))?;
+    Some(TaskView {
+        id: task.id.cast::<ThreadTask>(),
+        team,
+        reason: Phi::new(words::task(&task.reason).to_owned()),
+        urgency: words::urgency(&task.urgency),
+        since: task.created_at,
+        about: task.message.map(Id::cast::<ThreadText>),
+    })
+}
+
 fn staff_entry(viewer: &Viewer, action: Action, purpose: &'static str) -> AuditEntry {
     AuditEntry::new(Actor::Staff(viewer.session.staff), action, purpose).in_request(viewer.request.0)
+}
+
+fn whole_name(record: &PatientRecord) -> Phi<String> {
+    let name = record.name.expose();
+    Phi::new(format!("{} {}", name.given, name.family).trim().to_owned())
 }
 
 /// The age in whole years, where the birth date is known to the day.
@@ -275,7 +291,7 @@ fn age(born: &str, today: civil::Date) -> Option<i16> {
 /// Closes a task, says so to open pages and to the audit log.
 struct FinishTask {
     task: CloseTask,
-    patient: Id<Patient>,
+    patient: Option<Id<Patient>>,
     entry: AuditEntry,
     signer: AuditSigner,
 }
@@ -289,7 +305,7 @@ impl Command for FinishTask {
             return Ok(false);
         }
         audit::record(tx, &self.entry, &self.signer).await?;
-        tx.publish(Topic::Thread, format!("{}/{}", self.task.tenant, self.patient));
+        tell_pages(tx, self.task.tenant, self.patient);
         Ok(true)
     }
 }

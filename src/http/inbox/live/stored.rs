@@ -3,7 +3,7 @@
 use super::{LiveInbox, failed, scope::StoredReading};
 use crate::{
     consent::{self, Category, Standing},
-    db::{Command, DbError, Tx, sql},
+    db::{Command, Db, DbError, Row, Tx, sql},
     http::inbox::source::{InboxError, Visit},
     kernel::{Id, Patient, Phi, Tenant},
     messaging::Message,
@@ -25,6 +25,28 @@ struct Labels {
     provider: Option<String>,
 }
 
+fn reading(row: &Row) -> Result<StoredReading, DbError> {
+    Ok(StoredReading {
+        intents: serde_json::from_str(&row.get::<String>("intents")?).ok(),
+        sentiment: serde_json::from_str(&row.get::<String>("sentiment")?).ok(),
+        urgency: row.get("urgency")?,
+        certain: row.get("certain")?,
+        rules: row.get("reasons")?,
+    })
+}
+
+/// How one text was read, if it was.
+pub(super) async fn reading_of(
+    db: &Db,
+    tenant: Id<Tenant>,
+    message: Id<Message>,
+) -> Result<Option<StoredReading>, InboxError> {
+    let query =
+        sql("SELECT intents, sentiment, urgency, certain, reasons FROM reading WHERE tenant = $1 AND message = $2");
+    let row = db.optional(query.bind(tenant).bind(message)).await.map_err(failed)?;
+    row.as_ref().map(reading).transpose().map_err(failed)
+}
+
 impl LiveInbox {
     /// How the newest `limit` texts of `patient` that were read, were read.
     pub(super) async fn readings(
@@ -38,16 +60,7 @@ impl LiveInbox {
              (SELECT p.id FROM patient p WHERE p.tenant = $1 AND (p.id = $2 OR p.merged_into = $2)) \
              ORDER BY m.id DESC LIMIT $3");
         let rows = self.db.all(query.bind(tenant).bind(patient).bind(limit)).await.map_err(failed)?;
-        let read = rows.iter().map(|row| {
-            let reading = StoredReading {
-                intents: serde_json::from_str(&row.get::<String>("intents")?).ok(),
-                sentiment: serde_json::from_str(&row.get::<String>("sentiment")?).ok(),
-                urgency: row.get("urgency")?,
-                certain: row.get("certain")?,
-                rules: row.get("reasons")?,
-            };
-            Ok((row.get("message")?, reading))
-        });
+        let read = rows.iter().map(|row| Ok((row.get("message")?, reading(row)?)));
         read.collect::<Result<_, DbError>>().map_err(failed)
     }
 
