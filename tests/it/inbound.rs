@@ -122,7 +122,7 @@ both_databases! {
         service.settle().await;
         let texts = service.on(STRANGER);
         assert_eq!(texts.len(), 1, "{texts:?}");
-        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM staff_task WHERE reason = 'unknown-number'").await, 2);
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM staff_task WHERE patient IS NULL AND state = 'open'").await, 2);
         service.stop().await;
     }
 

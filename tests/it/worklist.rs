@@ -4,7 +4,7 @@ use crate::{
     database::both_databases,
     feed::chart,
     launch::{Browser, count},
-    service::{LUIS, STRANGER, Service, Setting},
+    service::{PRIYA, STRANGER, Service, Setting},
 };
 use chartwire::{
     kernel::{Id, Patient},
@@ -16,8 +16,8 @@ use reqwest::{Response, StatusCode};
 async fn shared_phone(database: &crate::database::TestDatabase) -> (Service, Id<Patient>, Id<Patient>) {
     let service = Service::start(database, Setting::default()).await;
     service.patient(persona::ANA_LOPEZ, "Ana", crate::service::ANA).await;
-    let maria = service.patient(persona::MARIA_SANTOS, "Maria", LUIS).await;
-    let mia = service.patient(persona::MIA_SANTOS, "Mia", LUIS).await;
+    let maria = service.patient(persona::MARIA_SANTOS, "Maria", PRIYA).await;
+    let mia = service.patient(persona::MIA_SANTOS, "Mia", PRIYA).await;
     (service, maria, mia)
 }
 
@@ -85,8 +85,8 @@ both_databases! {
 
     async fn a_text_from_a_shared_phone_goes_into_the_chart_of_whoever_a_person_says(database: TestDatabase) {
         let (service, _, mia) = shared_phone(&database).await;
-        service.text(LUIS, "she has a rash since the new pills").await;
-        service.text(LUIS, "when is my visit?").await;
+        service.text(PRIYA, "she has a rash since the new pills").await;
+        service.text(PRIYA, "when is my visit?").await;
         service.settle().await;
         assert!(filed(&service, persona::MIA_SANTOS).await.is_empty() && filed(&service, persona::MARIA_SANTOS).await.is_empty());
         let nurse = launched(&service, persona::NURSE_REED).await;
