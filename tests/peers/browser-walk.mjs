@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Walks the demo in a real browser (headless Chromium), as a nurse with the chart open and a patient with a phone: the
-// launch inside the EHR's frame, which is another site to the browser, the live thread, a reply, and what a page shows
-// after another patient's launch. Ends with 0 only if all of it was seen on the pages.
+// launch inside the EHR's frame, which is another site to the browser, the live thread, a reply, a text from a shared
+// phone, and what a page shows after another patient's launch. Ends with 0 only if all of it was seen on the pages.
 //
 //   browser-walk.mjs [--screenshots FOLDER] [--chromium PROGRAM] -- COMMAND [ARGUMENT…]
 //
@@ -19,6 +19,8 @@ const { values: options, positionals: command } = parseArgs({
 });
 assert.ok(command.length > 0, "no command given; write it after --");
 const ANA = "+12125550101";
+/** The phone of Maria Santos and of her daughter Mia. */
+const SHARED = "+12125550103";
 
 let code = 1;
 const demo = spawn(command[0], command.slice(1), { stdio: ["ignore", "pipe", "inherit"] });
@@ -87,6 +89,23 @@ async function walk({ ehr, phones, service }) {
   await picture(phone, "phone");
   await picture(chart, "thread");
 
+  const theirs = await context.newPage();
+  await theirs.goto(`${phones}?only=${encodeURIComponent(SHARED)}`);
+  await theirs.getByRole("textbox", { name: /text message|text/i }).fill("she has chest pain and can't breathe");
+  await theirs.getByRole("button", { name: "Send" }).click();
+  await sidebar.getByText("1 item waits without a patient").waitFor();
+  await picture(chart, "waiting");
+  await sidebar.getByRole("link", { name: /waits without a patient/ }).click();
+  await sidebar.getByRole("heading", { name: "Worklist" }).waitFor();
+  await sidebar.getByText("2 patients have this number.").waitFor();
+  await sidebar.getByText("It is from Mia Santos").click();
+  await picture(chart, "worklist");
+  await sidebar.getByRole("button", { name: "Yes, it is Mia Santos’s" }).click();
+  await sidebar.getByText("Nothing waits").waitFor();
+  await sidebar.getByRole("link", { name: "Back to the patient’s texts" }).click();
+  await sidebar.getByRole("heading", { name: "Ana Lopez" }).waitFor();
+  console.log("danger from a shared phone was seen beside another patient's chart, and given to whose it is");
+
   const all = await context.newPage();
   await all.goto(phones);
   await all.getByRole("heading", { name: /Ana Lopez/ }).waitFor();
@@ -95,6 +114,19 @@ async function walk({ ehr, phones, service }) {
   const cookies = (await context.cookies(service)).filter((cookie) => cookie.name.startsWith("__Host-"));
   assert.ok(cookies.length > 0 && cookies.every((cookie) => cookie.secure && cookie.httpOnly), "session cookie");
   assert.deepEqual(complaints, [], "errors in the browser's console");
+
+  // The browser says in its console that a request was refused, so from here on it may.
+  const next = await context.newPage();
+  await next.goto(`${elsewhere}?practitioner=practitioner-john-smith`);
+  await next.getByRole("link", { name: /^Mia Santos/ }).first().click();
+  const hers = next.frameLocator("aside iframe");
+  await hers.getByRole("heading", { name: "Mia Santos" }).waitFor();
+  await hers.getByText("she has chest pain").waitFor();
+  await picture(next, "next-patient");
+  const older = chart.frames().find((frame) => frame.url().includes("/inbox/"));
+  await older.evaluate(() => location.reload());
+  await sidebar.getByRole("heading", { name: "Opened by another launch" }).waitFor();
+  console.log("the next patient's launch shows the next patient, and the older sidebar nobody");
 }
 
 /** Where the demo listens, from its welcome. */
