@@ -3,15 +3,16 @@
 use super::{
     Parts,
     clinic_time::day_and_time,
+    done::{back_to, wants_json},
     layout::CheckAnswer,
     session_layer::{owned, signed_out},
-    source::{InboxError, NewReply, ReplyOutcome, ThreadTask, ThreadText, Verdict, Viewer},
+    source::{NewReply, ReplyOutcome, ThreadTask, ThreadText, Verdict, Viewer},
     thread_page,
 };
 use crate::{
     access::Ending,
     http::{Failure, cookie},
-    kernel::{Id, Patient, Phi},
+    kernel::{Id, Phi},
 };
 use axum::{
     Extension, Form, Json,
@@ -86,7 +87,7 @@ pub(super) async fn check(
 ) -> Result<Json<CheckAnswer>, Failure> {
     owned(&viewer.session, &form.form_token)?;
     let text = within_limit(&form.text)?;
-    let patient = patient_of(&viewer)?;
+    let patient = viewer.patient()?;
     let check = parts.source.check(&viewer, patient, &text).await?;
     let zone = parts.source.zone(viewer.session.tenant);
     Ok(Json(CheckAnswer::of(&check, &zone, parts.instruments.now())))
@@ -101,7 +102,7 @@ pub(super) async fn keep_draft(
     owned(&viewer.session, &form.form_token)?;
     let text = within_limit(&form.text)?;
     let session = &viewer.session;
-    parts.drafts.keep(session.tenant, session.staff, patient_of(&viewer)?, &text).await?;
+    parts.drafts.keep(session.tenant, session.staff, viewer.patient()?, &text).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -113,7 +114,7 @@ pub(super) async fn reply(
     Form(form): Form<SentOff>,
 ) -> Result<Response, Failure> {
     owned(&viewer.session, &form.form_token)?;
-    let patient = patient_of(&viewer)?;
+    let patient = viewer.patient()?;
     let text = within_limit(&form.text)?;
     if text.as_str().trim().is_empty() {
         return Err(Failure::Unprocessable("Write something first.".into()));
@@ -152,8 +153,8 @@ pub(super) async fn settle(
     Form(form): Form<Settled>,
 ) -> Result<Response, Failure> {
     owned(&viewer.session, &form.form_token)?;
-    parts.source.settle(&viewer, patient_of(&viewer)?, text, form.verdict).await?;
-    Ok(back_to_thread(&viewer, &headers))
+    parts.source.settle(&viewer, viewer.patient()?, text, form.verdict).await?;
+    Ok(back_to("", &viewer, &headers))
 }
 
 /// Closes a task as done.
@@ -165,8 +166,8 @@ pub(super) async fn close_task(
     Form(form): Form<Bare>,
 ) -> Result<Response, Failure> {
     owned(&viewer.session, &form.form_token)?;
-    parts.source.close_task(&viewer, patient_of(&viewer)?, task).await?;
-    Ok(back_to_thread(&viewer, &headers))
+    parts.source.close_task(&viewer, viewer.patient()?, task).await?;
+    Ok(back_to("", &viewer, &headers))
 }
 
 /// Ends the session.
@@ -186,27 +187,10 @@ pub(super) async fn sign_out(
     Ok(response)
 }
 
-pub(super) fn patient_of(viewer: &Viewer) -> Result<Id<Patient>, InboxError> {
-    viewer.session.patient.ok_or(InboxError::NotFound)
-}
-
 fn within_limit(text: &str) -> Result<Phi<String>, Failure> {
     if text.chars().count() > LONGEST {
         return Err(Failure::Unprocessable("A text may have 1530 characters. Shorten it, or call.".into()));
     }
     // Forms send line ends as CR LF; on the air each would count twice.
     Ok(Phi::new(text.replace("\r\n", "\n")))
-}
-
-pub(super) fn wants_json(headers: &HeaderMap) -> bool {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    accept.is_some_and(|accept| accept.starts_with("application/json"))
-}
-
-pub(super) fn back_to_thread(viewer: &Viewer, headers: &HeaderMap) -> Response {
-    if wants_json(headers) {
-        StatusCode::NO_CONTENT.into_response()
-    } else {
-        Redirect::to(&viewer.address()).into_response()
-    }
 }

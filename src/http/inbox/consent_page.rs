@@ -2,7 +2,6 @@
 
 use super::{
     Parts,
-    actions::patient_of,
     consent_layout::{AGREED_BY, Choice, NumberLines, TOLD_BY, WordingLines, numbers, topic, wordings},
     session_layer::owned,
     source::{ConsentState, ConsentView, PatientsWord, ToldByPatient, Viewer},
@@ -229,7 +228,7 @@ async fn record(
     told: Result<ToldByPatient, &'static str>,
 ) -> Result<Response, Failure> {
     owned(&viewer.session, &form.form_token)?;
-    let patient = patient_of(viewer)?;
+    let patient = viewer.patient()?;
     let told = match told {
         Ok(told) => told,
         Err(problem) => {

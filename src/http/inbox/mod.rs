@@ -12,6 +12,7 @@ mod actions;
 mod clinic_time;
 mod consent_layout;
 mod consent_page;
+mod done;
 mod events;
 mod layout;
 pub mod live;

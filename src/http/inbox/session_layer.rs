@@ -1,6 +1,6 @@
 //! The one door to the inbox: a session, or a page that says why there is none.
 
-use super::{Parts, actions::wants_json, source::Embedding, source::Viewer};
+use super::{Parts, done::wants_json, source::Embedding, source::Viewer};
 use crate::{
     access::{AccessError, ActiveSession, Activity, Area, Ending, SessionRefusal, SessionToken, may_use},
     http::{Failure, Form, RequestId, cookie, page},

@@ -2,7 +2,6 @@
 
 use super::{
     Parts,
-    actions::patient_of,
     layout::{CheckAnswer, Line, Live},
     source::Viewer,
 };
@@ -65,7 +64,7 @@ pub(super) async fn with_reply(
     check: Option<CheckAnswer>,
 ) -> Result<Response, Failure> {
     let session = &viewer.session;
-    let view = parts.source.thread(viewer, patient_of(viewer)?).await?;
+    let view = parts.source.thread(viewer, viewer.patient()?).await?;
     let now = parts.instruments.now();
     let roles: Vec<&str> = session.roles.iter().map(crate::access::Role::name).collect();
     page::rendered(&InboxPage {
@@ -86,7 +85,7 @@ pub(super) async fn fragment(
     State(parts): State<Parts>,
     Extension(viewer): Extension<Viewer>,
 ) -> Result<Response, Failure> {
-    let view = parts.source.thread(&viewer, patient_of(&viewer)?).await?;
+    let view = parts.source.thread(&viewer, viewer.patient()?).await?;
     let zone = parts.source.zone(viewer.session.tenant);
     let live = Live::of(&view, &zone, parts.instruments.now(), &viewer);
     page::rendered(&LiveFragment { live })

@@ -2,8 +2,9 @@
 
 use super::{
     Parts,
-    actions::{Bare, wants_json},
+    actions::Bare,
     clinic_time::{day_and_time, since},
+    done::back_to,
     layout::{Mark, redacted, urgency},
     session_layer::owned,
     source::{Body, Candidate, ThreadTask, Viewer, WaitingText, WorklistItem, WorklistView},
@@ -16,8 +17,8 @@ use askama::Template;
 use axum::{
     Extension, Form,
     extract::{Path, State},
-    http::{HeaderMap, StatusCode},
-    response::{IntoResponse as _, Redirect, Response},
+    http::HeaderMap,
+    response::Response,
 };
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Deserialize;
@@ -192,7 +193,7 @@ pub(super) async fn assign(
 ) -> Result<Response, Failure> {
     owned(&viewer.session, &form.form_token)?;
     parts.source.assign(&viewer, task, form.patient).await?;
-    Ok(back_to_list(&viewer, &headers))
+    Ok(back_to("/worklist", &viewer, &headers))
 }
 
 /// Closes a task as done.
@@ -205,13 +206,5 @@ pub(super) async fn close_task(
 ) -> Result<Response, Failure> {
     owned(&viewer.session, &form.form_token)?;
     parts.source.close_waiting(&viewer, task).await?;
-    Ok(back_to_list(&viewer, &headers))
-}
-
-fn back_to_list(viewer: &Viewer, headers: &HeaderMap) -> Response {
-    if wants_json(headers) {
-        StatusCode::NO_CONTENT.into_response()
-    } else {
-        Redirect::to(&format!("{}/worklist", viewer.address())).into_response()
-    }
+    Ok(back_to("/worklist", &viewer, &headers))
 }
