@@ -51,7 +51,7 @@ impl AuditReport {
 }
 
 /// Reads `tenant`'s whole log, page by page, and reports every row that was changed, removed or moved, a forged head, and
-/// a log that does not reach up to `exported`. The sealer may go on meanwhile.
+/// a log that does not reach up to `exported`. The sealer may go on meanwhile. Writes nothing, no key either.
 ///
 /// # Errors
 /// [`AuditError`] when the log or the keys cannot be read. What was tampered with is a finding, not an error.
@@ -63,8 +63,8 @@ pub async fn verify(
     now: Timestamp,
 ) -> Result<AuditReport, AuditError> {
     let keys = Keys {
-        rows: vault.mac_keys(tenant, MacPurpose::AuditRow).await?,
-        heads: vault.mac_keys(tenant, MacPurpose::AuditHead).await?,
+        rows: vault.stored_mac_keys(tenant, MacPurpose::AuditRow).await?,
+        heads: vault.stored_mac_keys(tenant, MacPurpose::AuditHead).await?,
     };
     // The last row before the head: what is sealed in between is then beyond neither.
     let last_seq: i64 = db

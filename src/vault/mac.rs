@@ -121,6 +121,16 @@ impl Vault {
         Ok(keys.iter().map(|key| MacKey(Arc::clone(key))).collect())
     }
 
+    /// Every key that ever signed for `purpose`, newest first; none where nothing was ever signed. Makes no key: for
+    /// whoever only verifies.
+    ///
+    /// # Errors
+    /// [`VaultError`] when they cannot be had.
+    pub async fn stored_mac_keys(&self, tenant: Id<Tenant>, purpose: MacPurpose) -> Result<Vec<MacKey>, VaultError> {
+        let keys = self.0.stored_mac_keys(tenant, purpose.key_purpose()).await?;
+        Ok(keys.iter().map(|key| MacKey(Arc::clone(key))).collect())
+    }
+
     /// The newest version that is in force; the oldest where the clock says that none is yet.
     pub(super) fn in_force<'a>(&self, newest_first: &'a [Arc<HashingKey>]) -> Result<&'a Arc<HashingKey>, VaultError> {
         let now = self.0.instruments.now();

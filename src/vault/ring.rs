@@ -171,6 +171,20 @@ impl Ring {
         tenant: Id<Tenant>,
         purpose: KeyPurpose,
     ) -> Result<Arc<[Arc<HashingKey>]>, VaultError> {
+        let keys = self.stored_mac_keys(tenant, purpose).await?;
+        if !keys.is_empty() {
+            return Ok(keys);
+        }
+        self.add_version((tenant, purpose, Period::Any), 1, self.instruments.now()).await?;
+        self.stored_mac_keys(tenant, purpose).await
+    }
+
+    /// Every version of a line of MAC keys that there is, newest first. Makes none.
+    pub(super) async fn stored_mac_keys(
+        &self,
+        tenant: Id<Tenant>,
+        purpose: KeyPurpose,
+    ) -> Result<Arc<[Arc<HashingKey>]>, VaultError> {
         let line = (tenant, purpose, Period::Any);
         let now = self.instruments.now();
         let known = self.known_versions(&line);
@@ -179,11 +193,7 @@ impl Ring {
         {
             return Ok(Arc::clone(keys));
         }
-        let mut records = self.store.versions(tenant, purpose, Period::Any).await?;
-        if records.is_empty() {
-            self.add_version(line, 1, now).await?;
-            records = self.store.versions(tenant, purpose, Period::Any).await?;
-        }
+        let records = self.store.versions(tenant, purpose, Period::Any).await?;
         let known = known.map(|(keys, _)| keys).unwrap_or_default();
         let mut keys = Vec::with_capacity(records.len());
         for record in records.iter().filter(|record| record.state == KeyState::Live) {
@@ -193,8 +203,11 @@ impl Ring {
             });
         }
         let newest_first: Arc<[Arc<HashingKey>]> = keys.into();
-        let versions = Versions { newest_first: Arc::clone(&newest_first), checked_at: now };
-        self.versions.lock().unwrap_or_else(PoisonError::into_inner).insert(line, versions);
+        // That there is none is not kept: whoever makes the first one finds it at once.
+        if !newest_first.is_empty() {
+            let versions = Versions { newest_first: Arc::clone(&newest_first), checked_at: now };
+            self.versions.lock().unwrap_or_else(PoisonError::into_inner).insert(line, versions);
+        }
         Ok(newest_first)
     }
 

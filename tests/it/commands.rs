@@ -138,6 +138,27 @@ async fn a_forged_audit_row_is_named() {
 }
 
 #[tokio::test]
+async fn a_log_that_nothing_was_ever_written_to_is_verified_without_a_write() {
+    let installation = Installation::new();
+    let service = app(&installation).await;
+    let tenant = service.tenant(SLUG).unwrap();
+    assert!(service.vault().list_keys(tenant).await.unwrap().is_empty(), "no key was needed yet");
+    let verified = installation.run(&["audit", "verify"]).await;
+    assert_eq!(verified.ended, Ended::Well, "{}{}", verified.out, verified.err);
+    assert!(verified.out.contains("0 rows sealed, 0 waiting"), "{}", verified.out);
+    assert!(service.vault().list_keys(tenant).await.unwrap().is_empty());
+    // Rows without the keys that signed them are not believed.
+    add_patient(&service, &installation, "ana").await;
+    assert_eq!(installation.run(&["keys", "rotate"]).await.ended, Ended::Well);
+    service.sealer().seal(tenant).await.unwrap();
+    service.db().execute(Rewrite("DELETE FROM data_key WHERE purpose LIKE 'audit%'")).await.unwrap();
+    assert_eq!(installation.run(&["audit", "verify"]).await.ended, Ended::FoundWrong);
+    let left = service.vault().list_keys(tenant).await.unwrap();
+    assert!(left.iter().all(|key| !key.purpose.code().starts_with("audit")));
+    service.close().await;
+}
+
+#[tokio::test]
 async fn the_audit_log_is_written_out_and_that_is_in_it_too() {
     let installation = Installation::new();
     let service = app(&installation).await;
