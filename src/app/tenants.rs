@@ -103,6 +103,7 @@ fn practice(tenant: &TenantSettings, id: Id<Tenant>, public_url: &Url) -> Practi
         unverified_numbers_allowed: tenant.policies.texts_before_verification,
         first_name_in_texts: tenant.policies.first_name_in_texts,
         confirm_stop: tenant.policies.confirm_stop,
+        opt_out_notice: tenant.policies.opt_out_wording,
         caps: tenant.caps,
         poll_every: tenant.poll_interval,
         public_url: public_url.clone(),
@@ -122,6 +123,7 @@ pub(super) async fn keep_policies(db: &Db, instruments: &Instruments, practices:
             "texts_before_verification": practice.unverified_numbers_allowed,
             "first_name_in_texts": practice.first_name_in_texts,
             "confirm_stop": practice.confirm_stop,
+            "opt_out_wording": format!("{:?}", practice.opt_out_notice),
             "caps": practice.caps.map(|caps| (caps.per_day, caps.per_week)),
         });
         db.execute(KeepPolicy { tenant: practice.tenant, settings: settings.to_string(), now: instruments.now() })

@@ -25,8 +25,8 @@ pub use mistake::{ConfigError, Mistake};
 pub use secret::Secret;
 pub use settings::{
     AuditSettings, CarrierSettings, ClientAuthentication, DatabaseSettings, EhrSettings, LogFormat, LogSettings,
-    MfaAttestation, MfaSettings, OptOutWording, Policies, Registration, RoleRule, ServerSettings, Settings,
-    SigningAlgorithm, StopScope, TenantSettings, TwilioApiKey, TwilioSettings,
+    MfaAttestation, MfaSettings, Policies, Registration, RoleRule, ServerSettings, Settings, SigningAlgorithm,
+    TenantSettings, TwilioApiKey, TwilioSettings,
 };
 pub use surroundings::{ProcessSurroundings, Surroundings};
 

@@ -5,15 +5,13 @@ use super::{
     read_service::{base_url, seconds},
     reader::Section,
     secret::Secret,
-    settings::{
-        CarrierSettings, OptOutWording, Policies, Registration, StopScope, TenantSettings, TwilioApiKey, TwilioSettings,
-    },
+    settings::{CarrierSettings, Policies, Registration, TenantSettings, TwilioApiKey, TwilioSettings},
     value::{self, Parsed, Wrong},
 };
 use crate::{
     access::IdleTimeout,
     kernel::PhoneNumber,
-    practice::{Caps, ClinicNumber, KeywordAnswerer, QuietHours, ReminderRule},
+    practice::{Caps, ClinicNumber, KeywordAnswerer, OptOutNotice, QuietHours, ReminderRule},
     vault::Kek,
 };
 use jiff::civil;
@@ -157,33 +155,20 @@ fn check_hours(section: &Section<'_, '_>, policies: Policies, hours: QuietHours,
 
 fn policies(section: &Section<'_, '_>) -> Option<Policies> {
     let strict = |key| section.or(key, false, value::boolean);
-    let amounts_in_texts = strict("amounts_in_texts");
     let first_name_in_texts = strict("first_name_in_texts");
     let texts_before_verification = strict("texts_before_verification");
     let confirm_stop = strict("confirm_stop");
-    let clinical_detail_after_acceptance = strict("clinical_detail_after_acceptance");
     let texts_at_any_hour = strict("texts_at_any_hour");
-    let stop_scope = section.or(
-        "stop_scope",
-        StopScope::Everything,
-        value::one_of(&[("everything", StopScope::Everything), ("category", StopScope::Category)]),
-    );
     let opt_out_wording = section.or(
         "opt_out_wording",
-        OptOutWording::EveryText,
-        value::one_of(&[
-            ("every-text", OptOutWording::EveryText),
-            ("first-and-monthly", OptOutWording::FirstAndMonthly),
-        ]),
+        OptOutNotice::EveryText,
+        value::one_of(&[("every-text", OptOutNotice::EveryText), ("first-and-monthly", OptOutNotice::FirstAndMonthly)]),
     );
     Some(Policies {
-        amounts_in_texts: amounts_in_texts?,
         first_name_in_texts: first_name_in_texts?,
         texts_before_verification: texts_before_verification?,
         confirm_stop: confirm_stop?,
-        clinical_detail_after_acceptance: clinical_detail_after_acceptance?,
         texts_at_any_hour: texts_at_any_hour?,
-        stop_scope: stop_scope?,
         opt_out_wording: opt_out_wording?,
     })
 }

@@ -4,7 +4,7 @@ use super::Secret;
 use crate::{
     access::{IdleTimeout, Roles},
     kernel::{Language, PhoneNumber},
-    practice::{Caps, ClinicNumber, QuietHours, ReminderRule},
+    practice::{Caps, ClinicNumber, OptOutNotice, QuietHours, ReminderRule},
 };
 use jiff::{civil, tz::TimeZone};
 use std::{
@@ -255,40 +255,14 @@ pub struct TwilioApiKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "independent switches, each with a name of its own in the file")]
 pub struct Policies {
-    /// Amounts of money may stand in texts.
-    pub amounts_in_texts: bool,
     /// Texts may greet by first name.
     pub first_name_in_texts: bool,
     /// Texts other than the verification code may go to a number that is not verified.
     pub texts_before_verification: bool,
     /// One text confirms a STOP (47 CFR 64.1200(a)(12)).
     pub confirm_stop: bool,
-    /// Clinical roles may name medications and values to a patient who has accepted the risk, on record.
-    pub clinical_detail_after_acceptance: bool,
     /// Automated texts may leave outside 08:00 to 21:00 (47 CFR 64.1200(c)(1)).
     pub texts_at_any_hour: bool,
-    /// What a STOP ends.
-    pub stop_scope: StopScope,
     /// Which automated texts say how to stop.
-    pub opt_out_wording: OptOutWording,
-}
-
-/// What a STOP ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum StopScope {
-    /// Every text to the number.
-    #[default]
-    Everything,
-    /// Texts of the category that it answered.
-    Category,
-}
-
-/// Which automated texts say how to stop (B14).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OptOutWording {
-    /// Every one.
-    #[default]
-    EveryText,
-    /// The first of a thread, and then one in 30 days at least.
-    FirstAndMonthly,
+    pub opt_out_wording: OptOutNotice,
 }

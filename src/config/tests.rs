@@ -179,6 +179,19 @@ fn collect(value: &Value, path: &str, keys: &mut BTreeSet<String>) {
 
 #[rstest]
 #[case::unknown_key("poll_seconds = 120", "pol_seconds = 120", "tenants[0].pol_seconds", "did you mean poll_seconds?")]
+#[case::scope("confirm_stop = false", "stop_scope = \"category\"", "tenants[0].policies.stop_scope", "here stand")]
+#[case::amounts(
+    "confirm_stop = false",
+    "amounts_in_texts = true",
+    "tenants[0].policies.amounts_in_texts",
+    "here stand"
+)]
+#[case::detail(
+    "confirm_stop = false",
+    "clinical_detail_after_acceptance = true",
+    "tenants[0].policies.clinical_detail_after_acceptance",
+    "here stand confirm_stop, first_name_in_texts, opt_out_wording, texts_at_any_hour, texts_before_verification"
+)]
 #[case::wrong_type("poll_seconds = 120", "poll_seconds = \"often\"", "tenants[0].poll_seconds", "whole number from 5")]
 #[case::out_of_range("session_idle_minutes = 5", "session_idle_minutes = 60", "tenants[0].session_idle_minutes", "10")]
 #[case::missing("zone = \"America/New_York\"", "", "tenants[0].zone", "time zone")]

@@ -100,6 +100,7 @@ pub(super) struct CommitAttempt {
     pub(super) content_hash: [u8; 32],
     pub(super) segments: u32,
     pub(super) template_version: Option<u32>,
+    pub(super) says_how_to_stop: bool,
     pub(super) guard_blocks: bool,
     pub(super) carrier: &'static str,
     pub(super) changed: NewJob,
@@ -226,7 +227,7 @@ impl CommitAttempt {
         });
         tx.execute(
             sql("UPDATE message SET state = $3, body = $4, content_hash = $5, segments = $6, template_version = $7, decision = $8, \
-                 sealed_at = $9, carrier = $10, class = $11 WHERE tenant = $1 AND id = $2")
+                 sealed_at = $9, carrier = $10, class = $11, says_how_to_stop = $12 WHERE tenant = $1 AND id = $2")
             .bind(self.tenant)
             .bind(self.message)
             .bind(state::SENDING)
@@ -237,7 +238,8 @@ impl CommitAttempt {
             .bind(decision.to_string())
             .bind(self.now)
             .bind(self.carrier)
-            .bind(text.class.code()),
+            .bind(text.class.code())
+            .bind(self.says_how_to_stop),
         )
         .await?;
         if let (Some(asker), Some(question)) = (self.asker(text), &text.asks) {

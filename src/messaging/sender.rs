@@ -10,13 +10,13 @@ use super::{
     state,
 };
 use crate::{
-    db::{DbError, Tx, sql_built},
+    db::{DbError, Tx, sql, sql_built},
     guard,
     jobs::{JobError, LeasedJob, Outcome},
     kernel::{Id, Language, Patient, Phi, PhoneNumber, Tenant},
     patient::Directory,
     practice::{Practice, Practices},
-    template::{Catalogue, Params, Segments, TextKey},
+    template::{Catalogue, OptOutWording, Params, Segments, TextKey},
     vault::{Place, RetentionClass, Sealed},
 };
 use futures_util::future::BoxFuture;
@@ -77,6 +77,7 @@ struct Opened {
     our_number: PhoneNumber,
     body: Phi<String>,
     template_version: Option<u32>,
+    says_how_to_stop: bool,
 }
 
 impl Sender {
@@ -223,18 +224,35 @@ impl Sender {
         let number = PhoneNumber::parse(number.as_str()).map_err(|_| MessagingError::Stored)?;
         let our_number = PhoneNumber::parse(&row.our_number).map_err(|_| MessagingError::Stored)?;
         let language = Language::from_tag(&sealed.get::<String>("language")?).unwrap_or_default();
-        let (body, template_version) = if let Some(key) = sealed.get::<Option<String>>("template_key")? {
-            let parameters = Sealed::from_bytes(sealed.get("parameters")?)?;
-            let parameters = vault.open(practice.tenant, place("parameters"), &parameters).await?;
-            let params = Params::decode(&parameters).map_err(|_| MessagingError::Template)?;
-            let key: TextKey = key.parse().map_err(|_| MessagingError::Template)?;
-            let rendered = self.catalogue.render(key, language, &params).map_err(|_| MessagingError::Template)?;
-            (rendered.text, Some(rendered.version))
-        } else {
-            let body = Sealed::from_bytes(sealed.get("body")?)?;
-            (vault.open_text(practice.tenant, place("body"), &body).await?, None)
-        };
-        Ok(Opened { row, number, our_number, body, template_version })
+        let (body, template_version, says_how_to_stop) =
+            if let Some(key) = sealed.get::<Option<String>>("template_key")? {
+                let parameters = Sealed::from_bytes(sealed.get("parameters")?)?;
+                let parameters = vault.open(practice.tenant, place("parameters"), &parameters).await?;
+                let params = Params::decode(&parameters).map_err(|_| MessagingError::Template)?;
+                let key: TextKey = key.parse().map_err(|_| MessagingError::Template)?;
+                let opt_out = self.opt_out(practice, &row).await?;
+                let rendered = self.catalogue.render_current(key, language, &params, opt_out);
+                let rendered = rendered.map_err(|_| MessagingError::Template)?;
+                (rendered.text, Some(rendered.version), rendered.says_how_to_stop)
+            } else {
+                let body = Sealed::from_bytes(sealed.get("body")?)?;
+                (vault.open_text(practice.tenant, place("body"), &body).await?, None, false)
+            };
+        Ok(Opened { row, number, our_number, body, template_version, says_how_to_stop })
+    }
+
+    /// Whether an automated text is followed by the opt-out wording: unless the practice's policy lets an earlier one
+    /// stand for it that the carrier has not given back.
+    async fn opt_out(&self, practice: &Practice, row: &OutboundRow) -> Result<OptOutWording, DbError> {
+        let Some(stands_for) = practice.opt_out_notice.stands_for() else { return Ok(OptOutWording::Included) };
+        let since = self.settler.instruments.now().checked_sub(stands_for).unwrap_or(Timestamp::MIN);
+        let said = sql(
+            "SELECT 1 AS said FROM message WHERE tenant = $1 AND number_token = $2 AND our_number = $3 AND direction = 'out' \
+             AND says_how_to_stop = 1 AND sent_at > $4 AND state IN ('accepted', 'sent', 'delivered') LIMIT 1",
+        );
+        let said = said.bind(practice.tenant).bind(row.number_token.clone()).bind(row.our_number.clone()).bind(since);
+        let said = self.settler.db.optional(said).await?;
+        Ok(said.map_or(OptOutWording::Included, |_| OptOutWording::LeftOut))
     }
 
     async fn commit_command(
@@ -263,6 +281,7 @@ impl Sender {
             content_hash: vault.content_hash(tenant, bytes).await.map_err(MessagingError::from)?,
             segments: u32::try_from(Segments::of(opened.body.as_str()).count).unwrap_or(u32::MAX),
             template_version: opened.template_version,
+            says_how_to_stop: opened.says_how_to_stop,
             guard_blocks: self.guard_blocks(tenant, opened).await?,
             carrier,
             changed: changed_job(instruments, tenant, opened.row.id, &opened.row.number_token)?,

@@ -9,7 +9,7 @@ mod hours;
 pub use hours::QuietHours;
 
 use crate::kernel::{Id, Language, PhoneNumber, Tenant};
-use jiff::{civil, tz::TimeZone};
+use jiff::{SignedDuration, civil, tz::TimeZone};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use url::Url;
 
@@ -49,6 +49,27 @@ pub struct Caps {
     pub per_week: u32,
 }
 
+/// Which automated texts say how to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OptOutNotice {
+    /// Every one.
+    #[default]
+    EveryText,
+    /// The first to a phone, and one once the last that reached it is 30 days old.
+    FirstAndMonthly,
+}
+
+impl OptOutNotice {
+    /// For how long a notice that reached a phone stands for the texts after it; `None` where each has its own.
+    #[must_use]
+    pub const fn stands_for(self) -> Option<SignedDuration> {
+        match self {
+            Self::EveryText => None,
+            Self::FirstAndMonthly => Some(SignedDuration::from_hours(30 * 24)),
+        }
+    }
+}
+
 /// One tenant as the domain sees it.
 #[derive(Debug, Clone)]
 pub struct Practice {
@@ -76,6 +97,8 @@ pub struct Practice {
     pub first_name_in_texts: bool,
     /// Whether we confirm a STOP where the carrier does not.
     pub confirm_stop: bool,
+    /// Which automated texts say how to stop.
+    pub opt_out_notice: OptOutNotice,
     /// Frequency caps, where the practice's legal basis asks for them.
     pub caps: Option<Caps>,
     /// How often the schedule is read.

@@ -64,6 +64,8 @@ pub struct Rendered {
     pub language: Language,
     /// Its size on the air.
     pub segments: Segments,
+    /// It tells the patient how to stop.
+    pub says_how_to_stop: bool,
 }
 
 /// What is wrong with the texts, or with what one is filled in with. Repeats no value.
@@ -210,11 +212,24 @@ impl Catalogue {
     /// # Errors
     /// [`TemplateError`] when the parameters are not exactly those that the text asks for.
     pub fn render(&self, key: TextKey, language: Language, params: &Params) -> Result<Rendered, TemplateError> {
-        let version = self.text(key, language).map_or(0, |text| text.version);
-        let class = self.text(key, language).map(|text| text.class);
-        let opt_out =
-            if class == Some(TextClass::Automated) { OptOutWording::Included } else { OptOutWording::LeftOut };
-        self.render_version(key, version, language, params, opt_out)
+        self.render_current(key, language, params, OptOutWording::Included)
+    }
+
+    /// Fills in the version in use of a text; `opt_out` says whether an automated one is followed by the opt-out wording.
+    ///
+    /// # Errors
+    /// As [`Catalogue::render`].
+    pub fn render_current(
+        &self,
+        key: TextKey,
+        language: Language,
+        params: &Params,
+        opt_out: OptOutWording,
+    ) -> Result<Rendered, TemplateError> {
+        let text = self.text(key, language);
+        let is_automated = text.is_some_and(|text| text.class == TextClass::Automated);
+        let opt_out = if is_automated { opt_out } else { OptOutWording::LeftOut };
+        self.render_version(key, text.map_or(0, |text| text.version), language, params, opt_out)
     }
 
     /// Fills in one version of a text, with the opt-out wording as the practice's policy says.
@@ -233,14 +248,16 @@ impl Catalogue {
         let template = versions.iter().find(|text| text.version == version);
         let template = template.ok_or(TemplateError::NoSuchVersion { key, version })?;
         let mut text = template.fill(language, params.given())?;
-        if opt_out == OptOutWording::Included && !text.contains("STOP") {
+        let mut says_how_to_stop = text.contains("STOP");
+        if opt_out == OptOutWording::Included && !says_how_to_stop {
             text = format!("{text} {}", self.opt_out(language));
+            says_how_to_stop = true;
         }
         if template.class != TextClass::Form && text.chars().count() > LONGEST_TEXT {
             return Err(TemplateError::TooLong { key });
         }
         let segments = Segments::of(&text);
-        Ok(Rendered { text: Phi::new(text), key, version, language, segments })
+        Ok(Rendered { text: Phi::new(text), key, version, language, segments, says_how_to_stop })
     }
 
     /// Every key in every language, alike.

@@ -29,11 +29,15 @@ mod late;
 #[cfg(test)]
 mod launch;
 #[cfg(test)]
+mod opt_out;
+#[cfg(test)]
 mod outage;
 #[cfg(test)]
 mod outbound;
 #[cfg(test)]
 mod postgres;
+#[cfg(test)]
+mod quiet_hours;
 #[cfg(test)]
 mod races;
 #[cfg(test)]

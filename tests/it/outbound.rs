@@ -2,7 +2,7 @@
 
 use crate::{
     database::both_databases,
-    service::{ANA, AUTH_TOKEN, CLINIC, LUIS, Service, Setting},
+    service::{ANA, AUTH_TOKEN, LUIS, Service, Setting},
 };
 use aws_lc_rs::hmac;
 use base64::Engine as _;
@@ -15,7 +15,7 @@ use chartwire::{
         Attempt, Author, Class, Content, Delivery, Message, NewQuestion, NewText, Told, Workflow,
         carrier_port::{DeliveryStatus, StatusReport},
     },
-    sandbox::carrier::{Fault, FaultKind, Status},
+    sandbox::carrier::{Fault, FaultKind},
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -31,20 +31,20 @@ pub(crate) fn is(state: &str, reason: &str) -> (String, String) {
 }
 
 /// What the text waits for, by its job.
-async fn waits_for(service: &Service, text: Id<Message>) -> Option<String> {
+pub(crate) async fn waits_for(service: &Service, text: Id<Message>) -> Option<String> {
     let query = sql("SELECT last_error FROM job WHERE tenant = $1 AND kind = 'SendText' AND unique_key = $2");
     let row = service.app.db().optional(query.bind(service.tenant).bind(text.to_string())).await.unwrap();
     row.and_then(|row| row.get("last_error").unwrap())
 }
 
-async fn attempts(service: &Service, text: Id<Message>) -> Vec<Id<Attempt>> {
+pub(crate) async fn attempts(service: &Service, text: Id<Message>) -> Vec<Id<Attempt>> {
     let query = sql("SELECT id FROM attempt WHERE tenant = $1 AND message = $2 ORDER BY id");
     let rows = service.app.db().all(query.bind(service.tenant).bind(text)).await.unwrap();
     rows.iter().map(|row| row.get("id").unwrap()).collect()
 }
 
 /// A reminder that asks for an answer, of a workflow of its own.
-fn asking(service: &Service, text: NewText) -> NewText {
+pub(crate) fn asking(service: &Service, text: NewText) -> NewText {
     let question = NewQuestion {
         context: Context::AppointmentReminder,
         cancel_pending: false,
@@ -54,20 +54,20 @@ fn asking(service: &Service, text: NewText) -> NewText {
     NewText { workflow: Some(service.instruments.new_id::<Workflow>()), question: Some(question), ..text }
 }
 
-async fn questions(service: &Service) -> Vec<(Id<Message>, String)> {
+pub(crate) async fn questions(service: &Service) -> Vec<(Id<Message>, String)> {
     let rows = service.app.db().all(sql("SELECT message, state FROM question ORDER BY id")).await.unwrap();
     rows.iter().map(|row| (row.get("message").unwrap(), row.get("state").unwrap())).collect()
 }
 
 /// The text whose question the only reply was read as an answer to.
-async fn answered(service: &Service) -> Option<Id<Message>> {
+pub(crate) async fn answered(service: &Service) -> Option<Id<Message>> {
     let query =
         sql("SELECT q.message FROM reading r LEFT JOIN question q ON q.tenant = r.tenant AND q.id = r.question");
     service.app.db().one(query).await.unwrap().get("message").unwrap()
 }
 
 /// A status callback with a signature that holds.
-async fn call_back(service: &Service, attempt: &str, status: &str) -> u16 {
+pub(crate) async fn call_back(service: &Service, attempt: &str, status: &str) -> u16 {
     let url = format!("{}carriers/twilio/riverside/status?attempt={attempt}", service.base);
     let form = [("MessageSid", "SM00000000000000000000000000000009"), ("MessageStatus", status)];
     let signed = form.iter().fold(url.clone(), |text, (name, value)| text + name + value);
@@ -78,37 +78,6 @@ async fn call_back(service: &Service, attempt: &str, status: &str) -> u16 {
 }
 
 both_databases! {
-    async fn quiet_hours_wait_until_the_morning(database: TestDatabase) {
-        let service = Service::start(&database, Setting { now: "2026-11-24T01:30:00Z", ..Setting::default() }).await;
-        let ana = service.patient("ana", "Ana", ANA).await;
-        let text = service.queue(service.reminder(ana, ANA)).await;
-        for wait in [SignedDuration::ZERO, SignedDuration::from_mins(749)] {
-            service.advance(wait);
-            service.settle().await;
-            assert_eq!(service.on(ANA).len(), 0, "at {}", service.now());
-        }
-        assert_eq!(waits_for(&service, text).await.as_deref(), Some("quiet-hours"));
-        service.advance(SignedDuration::from_mins(1));
-        service.settle().await;
-        assert_eq!(service.on(ANA).len(), 1, "nine in the morning");
-        service.stop().await;
-    }
-
-    async fn the_carrier_gives_a_text_up_when_quiet_hours_begin(database: TestDatabase) {
-        let service = Service::start(&database, Setting { now: "2026-11-24T00:59:00Z", ..Setting::default() }).await;
-        let ana = service.patient("ana", "Ana", ANA).await;
-        service.carrier.faults().add(Fault::new(FaultKind::HoldQueue));
-        let text = service.queue(service.reminder(ana, ANA)).await;
-        service.settle().await;
-        service.advance(SignedDuration::from_secs(61));
-        service.carrier.faults().clear();
-        service.carrier.wait_for(|texts| texts.iter().all(|text| text.status == Status::Failed)).await;
-        service.settle().await;
-        assert_eq!(state(&service, text).await, is("failed", "expired"));
-        assert_eq!(service.on(ANA).len(), 0);
-        service.stop().await;
-    }
-
     async fn what_is_late_unwanted_or_unverified_is_dropped_with_its_reason(database: TestDatabase) {
         let setting = Setting { now: "2026-11-24T01:30:00Z", texts_before_verification: false, ..Setting::default() };
         let service = Service::start(&database, setting).await;
@@ -360,43 +329,6 @@ both_databases! {
             service.advance(SignedDuration::from_hours(24));
         }
         assert_eq!(by_day, [1, 2, 3, 3, 3, 3, 3, 4]);
-        service.stop().await;
-    }
-
-    async fn a_number_that_the_carrier_blocks_is_stopped_here_too(database: TestDatabase) {
-        let setting = Setting { carrier_answers_keywords: true, ..Setting::default() };
-        let service = Service::start(&database, setting).await;
-        let ana = service.patient("ana", "Ana", ANA).await;
-        // We never hear of this STOP.
-        service.carrier.faults().add(Fault::new(FaultKind::WebhooksRefused));
-        service.text(ANA, "STOP").await;
-        let text = service.queue(service.reminder(ana, ANA)).await;
-        service.settle().await;
-        assert_eq!(state(&service, text).await, is("failed", "opted_out"));
-        let later = service.queue(service.reminder(ana, ANA)).await;
-        service.settle().await;
-        assert_eq!(state(&service, later).await, is("dropped", "stopped"));
-        assert_eq!(attempts(&service, later).await.len(), 0);
-        service.stop().await;
-    }
-
-    async fn texts_that_were_on_their_way_when_stop_came_are_listed(database: TestDatabase) {
-        let service = Service::start(&database, Setting::default()).await;
-        let ana = service.patient("ana", "Ana", ANA).await;
-        service.carrier.faults().add(Fault::new(FaultKind::AnswerLost).times(1));
-        service.carrier.faults().add(Fault::new(FaultKind::DropCallbacks));
-        let text = service.queue(service.reminder(ana, ANA)).await;
-        service.settle().await;
-        service.carrier.text_from(ANA, CLINIC, "STOP").await.unwrap();
-        service.settle().await;
-        let attempt = attempts(&service, text).await[0].to_string();
-        let rows = service.app.db().all(sql("SELECT subjects FROM audit_row WHERE action = 'consent'")).await.unwrap();
-        let subjects = rows[0].get::<String>("subjects").unwrap();
-        assert!(subjects.contains("attempt-in-flight") && subjects.contains(&attempt), "{subjects}");
-        // The confirmation waits until it is known what became of that text, and still comes in time.
-        service.advance(SignedDuration::from_secs(90));
-        service.settle().await;
-        assert!(service.on(ANA).last().unwrap().contains("no more texts"), "{:?}", service.on(ANA));
         service.stop().await;
     }
 }

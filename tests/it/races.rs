@@ -13,7 +13,7 @@ use chartwire::{
         Accepted, Inbox,
         carrier_port::{CarrierAddress, CarrierInbound},
     },
-    practice::{ClinicNumber, KeywordAnswerer, Practice, QuietHours},
+    practice::{ClinicNumber, KeywordAnswerer, OptOutNotice, Practice, QuietHours},
 };
 use futures_util::future::join_all;
 use jiff::{civil::time, tz::TimeZone};
@@ -43,6 +43,7 @@ fn practice(tenant: Id<Tenant>) -> Practice {
         unverified_numbers_allowed: true,
         first_name_in_texts: false,
         confirm_stop: true,
+        opt_out_notice: OptOutNotice::EveryText,
         caps: None,
         poll_every: Duration::from_mins(2),
         public_url: "http://127.0.0.1/".parse().unwrap(),

@@ -46,6 +46,8 @@ pub(crate) struct Setting {
     /// Automated texts a day and a week.
     pub(crate) caps: Option<(u32, u32)>,
     pub(crate) now: &'static str,
+    /// What else stands under `[tenants.policies]`.
+    pub(crate) policies: &'static str,
     /// What else stands under `[tenants.ehr]`.
     pub(crate) ehr: &'static str,
     /// Another practice on the same EHR.
@@ -67,6 +69,7 @@ impl Default for Setting {
             texts_before_verification: true,
             caps: None,
             now: "2026-11-23T17:00:00Z",
+            policies: "",
             ehr: "",
             neighbour: None,
         }
@@ -331,7 +334,7 @@ fn settings(base: &str, api_base: &str, ehr: &RunningEhr, setting: Setting) -> S
         format!("[tenants.caps]\nper_day = {per_day}\nper_week = {per_week}")
     });
     let answers = if setting.carrier_answers_keywords { "carrier" } else { "chartwire" };
-    let ehr_more = setting.ehr;
+    let (policies, ehr_more) = (setting.policies, setting.ehr);
     let plain = format!(
         r#"
 [server]
@@ -372,6 +375,7 @@ numbers = [{{ number = "{CLINIC}", answers_keywords = "{answers}" }}]
 first_name_in_texts = true
 texts_before_verification = {verification}
 confirm_stop = true
+{policies}
 
 {caps}
 

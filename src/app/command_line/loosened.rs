@@ -1,22 +1,16 @@
 //! Every setting that is looser than the strict reading (`check` lists them).
 
-use crate::config::{OptOutWording, Policies, StopScope, TenantSettings};
+use crate::{
+    config::{Policies, TenantSettings},
+    practice::OptOutNotice,
+};
 
 /// What this practice has loosened: the key, and what that allows.
 pub(super) fn loosened(tenant: &TenantSettings) -> Vec<(&'static str, String)> {
     // Every field is named, so that a new switch cannot be left out here.
-    let Policies {
-        amounts_in_texts,
-        first_name_in_texts,
-        texts_before_verification,
-        confirm_stop,
-        clinical_detail_after_acceptance,
-        texts_at_any_hour,
-        stop_scope,
-        opt_out_wording,
-    } = tenant.policies;
+    let Policies { first_name_in_texts, texts_before_verification, confirm_stop, texts_at_any_hour, opt_out_wording } =
+        tenant.policies;
     let switches = [
-        (amounts_in_texts, "policies.amounts_in_texts", "amounts of money may stand in texts"),
         (first_name_in_texts, "policies.first_name_in_texts", "texts may greet by first name"),
         (
             texts_before_verification,
@@ -24,17 +18,11 @@ pub(super) fn loosened(tenant: &TenantSettings) -> Vec<(&'static str, String)> {
             "texts may go to numbers that are not verified",
         ),
         (confirm_stop, "policies.confirm_stop", "one text confirms a STOP"),
-        (
-            clinical_detail_after_acceptance,
-            "policies.clinical_detail_after_acceptance",
-            "clinical roles may name medications and values to patients who accepted the risk",
-        ),
         (texts_at_any_hour, "policies.texts_at_any_hour", "automated texts may leave outside 08:00 to 21:00"),
-        (stop_scope == StopScope::Category, "policies.stop_scope", "a STOP ends only the category that it answers"),
         (
-            opt_out_wording == OptOutWording::FirstAndMonthly,
+            opt_out_wording == OptOutNotice::FirstAndMonthly,
             "policies.opt_out_wording",
-            "not every automated text says how to stop",
+            "automated texts say how to stop in the first and once in 30 days only",
         ),
     ];
     let mut found: Vec<(&'static str, String)> =

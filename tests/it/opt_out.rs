@@ -1,0 +1,96 @@
+//! How patients are told to stop, and what leaves for those who have.
+
+use crate::{
+    database::both_databases,
+    outbound::{attempts, is, state},
+    service::{ANA, CLINIC, LUIS, Service, Setting},
+};
+use chartwire::{
+    db::sql,
+    sandbox::carrier::{Fault, FaultKind},
+};
+use jiff::SignedDuration;
+
+const HOW: &str = "STOP to end texts.";
+
+/// Whether each text that arrived on Ana's phone tells how to stop, oldest first.
+fn told_how(service: &Service) -> Vec<bool> {
+    service.on(ANA).iter().map(|text| text.ends_with(HOW)).collect()
+}
+
+both_databases! {
+    async fn every_automated_text_says_how_to_stop(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        let ana = service.patient("ana", "Ana", ANA).await;
+        for _ in 0..2 {
+            service.queue(service.reminder(ana, ANA)).await;
+            service.settle().await;
+        }
+        assert_eq!(told_how(&service), [true, true]);
+        service.stop().await;
+    }
+
+    async fn where_policy_allows_it_the_first_says_how_to_stop_and_one_a_month_later(database: TestDatabase) {
+        let setting = Setting { policies: "opt_out_wording = \"first-and-monthly\"", ..Setting::default() };
+        let service = Service::start(&database, setting).await;
+        let ana = service.patient("ana", "Ana", ANA).await;
+        for days in [0, 1, 28, 1, 1] {
+            service.advance(SignedDuration::from_hours(24 * days));
+            service.queue(service.reminder(ana, ANA)).await;
+            service.settle().await;
+        }
+        assert_eq!(told_how(&service), [true, false, false, true, false]);
+        service.stop().await;
+    }
+
+    async fn a_notice_that_did_not_arrive_stands_for_nothing(database: TestDatabase) {
+        let setting = Setting { policies: "opt_out_wording = \"first-and-monthly\"", ..Setting::default() };
+        let service = Service::start(&database, setting).await;
+        let luis = service.patient("luis", "Luis", LUIS).await;
+        for _ in 0..2 {
+            service.queue(service.reminder(luis, LUIS)).await;
+            service.settle().await;
+        }
+        let said = sql("SELECT says_how_to_stop FROM message WHERE state = 'undelivered'");
+        let said = service.app.db().all(said).await.unwrap();
+        assert_eq!(said.iter().map(|row| row.get::<bool>("says_how_to_stop").unwrap()).collect::<Vec<_>>(), [true, true]);
+        service.stop().await;
+    }
+
+    async fn a_number_that_the_carrier_blocks_is_stopped_here_too(database: TestDatabase) {
+        let setting = Setting { carrier_answers_keywords: true, ..Setting::default() };
+        let service = Service::start(&database, setting).await;
+        let ana = service.patient("ana", "Ana", ANA).await;
+        // We never hear of this STOP.
+        service.carrier.faults().add(Fault::new(FaultKind::WebhooksRefused));
+        service.text(ANA, "STOP").await;
+        let text = service.queue(service.reminder(ana, ANA)).await;
+        service.settle().await;
+        assert_eq!(state(&service, text).await, is("failed", "opted_out"));
+        let later = service.queue(service.reminder(ana, ANA)).await;
+        service.settle().await;
+        assert_eq!(state(&service, later).await, is("dropped", "stopped"));
+        assert_eq!(attempts(&service, later).await.len(), 0);
+        service.stop().await;
+    }
+
+    async fn texts_that_were_on_their_way_when_stop_came_are_listed(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        let ana = service.patient("ana", "Ana", ANA).await;
+        service.carrier.faults().add(Fault::new(FaultKind::AnswerLost).times(1));
+        service.carrier.faults().add(Fault::new(FaultKind::DropCallbacks));
+        let text = service.queue(service.reminder(ana, ANA)).await;
+        service.settle().await;
+        service.carrier.text_from(ANA, CLINIC, "STOP").await.unwrap();
+        service.settle().await;
+        let attempt = attempts(&service, text).await[0].to_string();
+        let rows = service.app.db().all(sql("SELECT subjects FROM audit_row WHERE action = 'consent'")).await.unwrap();
+        let subjects = rows[0].get::<String>("subjects").unwrap();
+        assert!(subjects.contains("attempt-in-flight") && subjects.contains(&attempt), "{subjects}");
+        // The confirmation waits until it is known what became of that text, and still comes in time.
+        service.advance(SignedDuration::from_secs(90));
+        service.settle().await;
+        assert!(service.on(ANA).last().unwrap().contains("no more texts"), "{:?}", service.on(ANA));
+        service.stop().await;
+    }
+}
