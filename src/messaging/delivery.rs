@@ -197,6 +197,8 @@ impl NoteStatus {
         if self.report.status.is_failure() {
             question::close_of_message(tx, self.tenant, self.message).await?;
             line::wake(tx, self.tenant, &attempt.number_token, Some(self.message), self.now).await?;
+        } else if to == state::DELIVERED {
+            question::reopen_of_message(tx, self.tenant, self.message).await?;
         }
         Ok(())
     }

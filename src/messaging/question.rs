@@ -142,13 +142,14 @@ pub async fn answer(tx: &mut Tx, tenant: Id<Tenant>, question: Id<Question>) -> 
     .map(|_| ())
 }
 
-/// Closes what a workflow has open, because it has ended or asks anew.
+/// Closes what a workflow has open, because it has ended or asks anew. What did not reach the patient is not asked any
+/// more either, should it still arrive.
 ///
 /// # Errors
 /// [`DbError`] as the database refuses or is away.
 pub async fn close_of_workflow(tx: &mut Tx, tenant: Id<Tenant>, workflow: Id<Workflow>) -> Result<(), DbError> {
     tx.execute(
-        sql("UPDATE question SET state = 'closed' WHERE tenant = $1 AND workflow = $2 AND state = 'open'")
+        sql("UPDATE question SET state = 'closed' WHERE tenant = $1 AND workflow = $2 AND state IN ('open', 'unreached')")
             .bind(tenant)
             .bind(workflow),
     )
@@ -156,12 +157,28 @@ pub async fn close_of_workflow(tx: &mut Tx, tenant: Id<Tenant>, workflow: Id<Wor
     .map(|_| ())
 }
 
-/// Closes what `message` has asked: it has not reached the patient, and nobody answers it.
+/// Closes what `message` has asked: it has not reached the patient, and nobody answers it. Until it does, after all.
 pub(super) async fn close_of_message(tx: &mut Tx, tenant: Id<Tenant>, message: Id<Message>) -> Result<(), DbError> {
     tx.execute(
-        sql("UPDATE question SET state = 'closed' WHERE tenant = $1 AND message = $2 AND state = 'open'")
+        sql("UPDATE question SET state = 'unreached' WHERE tenant = $1 AND message = $2 AND state = 'open'")
             .bind(tenant)
             .bind(message),
+    )
+    .await
+    .map(|_| ())
+}
+
+/// Opens again what `message` has asked and was thought not to have reached the patient: it has. Not where something
+/// was asked since, or where its workflow has ended. The caller holds the lock of the
+/// number's line.
+pub(super) async fn reopen_of_message(tx: &mut Tx, tenant: Id<Tenant>, message: Id<Message>) -> Result<(), DbError> {
+    tx.execute(
+        sql("UPDATE question SET state = 'open' WHERE tenant = $1 AND message = $2 AND state = 'unreached' \
+             AND NOT EXISTS (SELECT 1 FROM question other WHERE other.tenant = question.tenant \
+             AND other.our_number = question.our_number AND other.number_token = question.number_token \
+             AND other.state = 'open')")
+        .bind(tenant)
+        .bind(message),
     )
     .await
     .map(|_| ())
@@ -196,11 +213,13 @@ pub(super) async fn ask(
     now: Timestamp,
 ) -> Result<(), DbError> {
     // Also one that nobody can answer any more, or that a node with a faster clock has opened: there is one at the most.
+    // And those that may still arrive: an answer then means this one.
     tx.execute(
-        sql("UPDATE question SET state = 'overtaken' WHERE tenant = $1 AND our_number = $2 AND number_token = $3 AND state = 'open'")
-            .bind(asker.tenant)
-            .bind(asker.our_number)
-            .bind(asker.number_token),
+        sql("UPDATE question SET state = 'overtaken' WHERE tenant = $1 AND our_number = $2 AND number_token = $3 \
+             AND state IN ('open', 'unreached')")
+        .bind(asker.tenant)
+        .bind(asker.our_number)
+        .bind(asker.number_token),
     )
     .await?;
     let offered = serde_json::to_string(question).map_err(|_| DbError::Decode { column: "offered" })?;

@@ -1,7 +1,7 @@
 //! Hands texts that did not reach the patient to people: handles messaging's `TextChanged`, as far as people go.
 //!
 //! Always: one open task per conversation, reason and team, however many texts end there; a text that has ended is not
-//! handed over twice, however often its change is told; what is settled is taken back.
+//! handed over twice, however often its change is told; what is settled, or has arrived after all, is taken back.
 
 use super::{
     NewTask, StaffTask, TaskReason,
@@ -62,7 +62,7 @@ impl TextEndings {
         Ok(())
     }
 
-    /// Whether somebody is asked to settle the text.
+    /// Whether somebody is asked to settle the text, or to tell what it says.
     async fn is_awaited(
         &self,
         tenant: Id<Tenant>,
@@ -70,11 +70,16 @@ impl TextEndings {
         patient: Option<Id<Patient>>,
     ) -> Result<bool, DbError> {
         let query = of_patient(
-            "SELECT 1 AS awaited FROM staff_task WHERE tenant = $1 AND message = $2 AND reason = $3 AND state = 'open'",
-            [tenant.into(), message.into(), TaskReason::DeliveryUnknown.code().into()],
+            "SELECT 1 AS awaited FROM staff_task WHERE tenant = $1 AND message = $2 AND reason IN ($3, $4) AND state = 'open'",
+            [
+                tenant.into(),
+                message.into(),
+                TaskReason::DeliveryUnknown.code().into(),
+                TaskReason::Undelivered.code().into(),
+            ],
             patient,
         );
-        Ok(self.db.optional(query).await?.is_some())
+        Ok(!self.db.all(query).await?.is_empty())
     }
 }
 
@@ -105,6 +110,7 @@ struct OutboundText {
     about: Option<String>,
     ending: Option<Ending>,
     is_unknown: bool,
+    has_arrived: bool,
 }
 
 impl OutboundText {
@@ -125,6 +131,7 @@ impl OutboundText {
             about: row.get("about")?,
             ending: Ending::of(&stored, reason.as_deref()),
             is_unknown: stored == state::UNKNOWN,
+            has_arrived: stored == state::DELIVERED,
         })
     }
 
@@ -160,6 +167,9 @@ impl Command for FollowUp {
         let text = OutboundText::read(&tx.one(outbound(self.tenant, self.message)).await?)?;
         if !text.is_unknown {
             self.take_back(tx, &text).await?;
+        }
+        if text.has_arrived {
+            self.take_back_undelivered(tx, &text).await?;
         }
         let Some(ended) = text.ended() else { return Ok(None) };
         if let Some((team, reason, urgency)) = ended.work() {
@@ -262,6 +272,60 @@ impl FollowUp {
             self.publish(tx, text);
         }
         Ok(())
+    }
+
+    /// The text was said not to have arrived, and has: nobody has to tell it, unless the task stands for another text of
+    /// the conversation too.
+    async fn take_back_undelivered(&self, tx: &mut Tx, text: &OutboundText) -> Result<(), DbError> {
+        let query = of_patient(
+            "SELECT id, team FROM staff_task WHERE tenant = $1 AND message = $2 AND reason = $3 AND state = 'open'",
+            [self.tenant.into(), self.message.into(), TaskReason::Undelivered.code().into()],
+            text.patient,
+        );
+        for task in tx.all(query).await? {
+            let (task, team): (Id<StaffTask>, String) = (task.get("id")?, task.get("team")?);
+            let update = match self.stands_for(tx, text, &team).await? {
+                Some(other) => sql("UPDATE staff_task SET message = $3 WHERE tenant = $1 AND id = $2")
+                    .bind(self.tenant)
+                    .bind(task)
+                    .bind(other),
+                None => sql("UPDATE staff_task SET state = 'done', closed_at = $3 WHERE tenant = $1 AND id = $2")
+                    .bind(self.tenant)
+                    .bind(task)
+                    .bind(self.now),
+            };
+            tx.execute(update).await?;
+            self.publish(tx, text);
+        }
+        Ok(())
+    }
+
+    /// The newest other text of the conversation that asks the same of `team` and has no task of its own: one was open.
+    async fn stands_for(&self, tx: &mut Tx, text: &OutboundText, team: &str) -> Result<Option<Id<Message>>, DbError> {
+        // Texts from before the team's last such task was done went with that one.
+        let query = sql(
+            "SELECT m.id, m.patient, m.conversation, m.number_token, m.class, m.category, m.author, m.template_key, \
+             m.in_response_to, m.about, m.state, m.state_reason, m.created_at FROM message m \
+             WHERE m.tenant = $1 AND m.conversation = $2 AND m.id <> $3 AND m.direction = 'out' \
+             AND m.state IN ('undelivered', 'failed', 'dropped') \
+             AND NOT EXISTS (SELECT 1 FROM staff_task own WHERE own.tenant = m.tenant AND own.message = m.id AND own.reason = $4) \
+             AND m.created_at > COALESCE((SELECT MAX(done.closed_at) FROM staff_task done \
+             JOIN message o ON o.tenant = done.tenant AND o.id = done.message \
+             WHERE done.tenant = $1 AND o.conversation = $2 AND done.reason = $4 AND done.team = $5), 0) ORDER BY m.id DESC",
+        );
+        let query = query
+            .bind(self.tenant)
+            .bind(text.conversation)
+            .bind(self.message)
+            .bind(TaskReason::Undelivered.code())
+            .bind(team);
+        for row in tx.all(query).await? {
+            let work = OutboundText::read(&row)?.ended().and_then(|ended| ended.work());
+            if work.is_some_and(|(asked, reason, _)| asked.code() == team && reason == TaskReason::Undelivered) {
+                return row.get("id").map(Some);
+            }
+        }
+        Ok(None)
     }
 
     fn publish(&self, tx: &mut Tx, text: &OutboundText) {

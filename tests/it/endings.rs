@@ -2,7 +2,7 @@
 
 use crate::{
     database::both_databases,
-    outbound::{is, state},
+    outbound::{answered, asking, attempts, call_back, is, questions, state},
     service::{ANA, CLINIC, LUIS, Service, Setting},
 };
 use chartwire::{
@@ -84,7 +84,65 @@ impl Command for Reading {
     }
 }
 
+/// The carrier says this of the only attempt to send `text`.
+async fn told(service: &Service, text: Id<Message>, status: &str) {
+    let attempt = attempts(service, text).await[0].to_string();
+    assert_eq!(call_back(service, &attempt, status).await, 204);
+    service.settle().await;
+}
+
 both_databases! {
+    async fn what_arrives_after_all_asks_again_and_nobody_has_to_tell_it(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        let ana = service.patient("ana", "Ana", ANA).await;
+        service.carrier.faults().add(Fault::new(FaultKind::DropCallbacks));
+        let text = service.queue(asking(&service, service.reminder(ana, ANA))).await;
+        service.settle().await;
+        told(&service, text, "undelivered").await;
+        assert_eq!(tasks(&service).await, [("undelivered scheduling routine".to_owned(), text)]);
+        assert_eq!(questions(&service).await, [(text, "unreached".to_owned())]);
+        told(&service, text, "delivered").await;
+        assert_eq!((state(&service, text).await, tasks(&service).await), (is("delivered", ""), vec![]));
+        assert_eq!(questions(&service).await, [(text, "open".to_owned())]);
+        service.text(ANA, "C").await;
+        service.settle().await;
+        assert_eq!(answered(&service).await, Some(text));
+        service.stop().await;
+    }
+
+    async fn what_arrives_after_a_newer_question_does_not_go_before_it(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        let ana = service.patient("ana", "Ana", ANA).await;
+        service.carrier.faults().add(Fault::new(FaultKind::DropCallbacks));
+        let first = service.queue(asking(&service, service.reminder(ana, ANA))).await;
+        service.settle().await;
+        told(&service, first, "undelivered").await;
+        let second = service.queue(asking(&service, service.reminder(ana, ANA))).await;
+        service.settle().await;
+        told(&service, first, "delivered").await;
+        assert_eq!(questions(&service).await, [(first, "overtaken".to_owned()), (second, "open".to_owned())]);
+        service.stop().await;
+    }
+
+    async fn a_task_for_two_texts_stays_until_both_have_arrived(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        let ana = service.patient("ana", "Ana", ANA).await;
+        service.carrier.faults().add(Fault::new(FaultKind::DropCallbacks));
+        let mut texts = Vec::new();
+        for _ in 0..2 {
+            let text = service.queue(reply(&service, ana, ANA)).await;
+            service.settle().await;
+            told(&service, text, "undelivered").await;
+            texts.push(text);
+        }
+        assert_eq!(tasks(&service).await, [("undelivered nursing prompt".to_owned(), texts[0])]);
+        told(&service, texts[0], "delivered").await;
+        assert_eq!(tasks(&service).await, [("undelivered nursing prompt".to_owned(), texts[1])]);
+        told(&service, texts[1], "delivered").await;
+        assert_eq!(tasks(&service).await, []);
+        service.stop().await;
+    }
+
     async fn a_reply_that_does_not_arrive_is_handed_to_its_team_once(database: TestDatabase) {
         let service = Service::start(&database, Setting::default()).await;
         let luis = service.patient("luis", "Luis", LUIS).await;

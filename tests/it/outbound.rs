@@ -245,13 +245,13 @@ both_databases! {
         let text = service.queue(asking(&service, service.reminder(luis, LUIS))).await;
         service.settle().await;
         assert_eq!(state(&service, text).await, is("undelivered", "landline"));
-        assert_eq!(questions(&service).await, [(text, "closed".to_owned())]);
+        assert_eq!(questions(&service).await, [(text, "unreached".to_owned())]);
         // Nor while it waits for the carrier to come back.
         let ana = service.patient("ana", "Ana", ANA).await;
         service.carrier.faults().add(Fault::new(FaultKind::TooManyRequests { retry_after_secs: 7 }).times(1));
         let text = service.queue(asking(&service, service.reminder(ana, ANA))).await;
         service.settle().await;
-        assert_eq!(questions(&service).await.last(), Some(&(text, "closed".to_owned())));
+        assert_eq!(questions(&service).await.last(), Some(&(text, "unreached".to_owned())));
         service.advance(SignedDuration::from_secs(7));
         service.settle().await;
         assert_eq!(questions(&service).await.last(), Some(&(text, "open".to_owned())));
