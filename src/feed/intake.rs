@@ -9,7 +9,7 @@ use crate::{
         views::{AppointmentView, ContactPointSystem, ContactPointUse, LinkType, PatientView, PhoneView},
     },
     kernel::{Id, Instruments, Patient, Phi, Tenant},
-    patient::{Directory, EhrPatient, NumberKind, PatientError, PersonName, Telecom},
+    patient::{Directory, EhrPatient, NumberKind, PatientError, PersonName, Telecom, zones_of_state},
     vault::{Place, RetentionClass, Vault},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -237,6 +237,7 @@ fn ehr_patient(view: &PatientView, reference: &ResourceRef, now: Timestamp) -> E
         gender: Phi::new(view.gender.as_ref().map(|gender| format!("{gender:?}").to_lowercase())),
         language: view.language(),
         deceased: view.deceased,
+        zones: view.states(now).flat_map(|state| zones_of_state(state.as_str())).copied().collect(),
         telecom: view.phones.iter().filter_map(|phone| telecom(phone, now)).collect(),
         replaced_by,
         replaces: replaces.map(|link| link.other.id().to_owned()).collect(),

@@ -75,8 +75,9 @@ impl OutboundRow {
 /// What became of the wish to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Committed {
-    /// The attempt is committed: the text may be handed to the carrier now, once, by the row of this class.
-    Cleared(Class),
+    /// The attempt is committed: the text may be handed to the carrier now, once, by the row of this class; quiet hours
+    /// begin then.
+    Cleared(Class, Option<Timestamp>),
     /// It waits.
     Held(HoldReason, Option<Timestamp>),
     /// It will not leave.
@@ -115,7 +116,8 @@ impl Command for CommitAttempt {
         // The lock first: what is read before it may be outdated when it is given.
         let line = line::lock(tx, self.tenant, &self.number_token).await?;
         let Some(mut text) = queued(tx, self.tenant, self.message).await? else { return Ok(Committed::NotQueued) };
-        let facts = self.facts(tx, &text, &line).await?;
+        let zones = self.zones(tx, &text).await?;
+        let facts = self.facts(tx, &text, &line, &zones).await?;
         let decision = gate::decide(text.class, &facts);
         text.class = gate::class_now(text.class, facts.answers, self.now);
         match decision {
@@ -126,7 +128,8 @@ impl Command for CommitAttempt {
             }
             Decision::Clear => {
                 self.commit(tx, &text, &facts.standing).await?;
-                Ok(Committed::Cleared(text.class))
+                let closes = self.practice.quiet_hours.closes_first_at(self.now, &zones);
+                Ok(Committed::Cleared(text.class, closes))
             }
         }
     }

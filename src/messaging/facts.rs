@@ -11,14 +11,30 @@ use crate::{
     db::{DbError, Tx, sql},
     patient::{self, NumberHolder},
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 /// A text that is being processed goes before later ones of its class for this long; one that waits for something
 /// else does not hold them up.
 const KEEP_ORDER_FOR: SignedDuration = SignedDuration::from_secs(60);
 
 impl CommitAttempt {
-    pub(super) async fn facts(&self, tx: &mut Tx, text: &OutboundRow, line: &line::Line) -> Result<Facts, DbError> {
+    /// The zones in which it has to be day: the practice's, and those that the patient may be in.
+    pub(super) async fn zones(&self, tx: &mut Tx, text: &OutboundRow) -> Result<Vec<TimeZone>, DbError> {
+        let mut zones = match text.patient {
+            Some(patient) => patient::zones_of(tx, self.tenant, patient).await?,
+            None => Vec::new(),
+        };
+        zones.push(self.practice.zone.clone());
+        Ok(zones)
+    }
+
+    pub(super) async fn facts(
+        &self,
+        tx: &mut Tx,
+        text: &OutboundRow,
+        line: &line::Line,
+        zones: &[TimeZone],
+    ) -> Result<Facts, DbError> {
         let standing =
             consent::standing(tx, self.tenant, text.patient, &text.number_token, text.category, self.now).await?;
         let still_true = match (&text.about, &text.about_version) {
@@ -44,7 +60,7 @@ impl CommitAttempt {
             question_taken,
             still_true,
             standing,
-            quiet_until: practice.quiet_hours.quiet_until(self.now, &practice.zone),
+            quiet_until: practice.quiet_hours.quiet_until_everywhere(self.now, zones),
             quiet_overridden: text.quiet_overridden,
             capped_until: self.capped_until(tx, text, class).await?,
             number_on_file: holder.on_file,

@@ -94,7 +94,7 @@ pub enum ConsentNeeded {
 /// How quiet hours hold for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QuietHours {
-    /// It waits for the morning, or is dropped when it would be stale then.
+    /// It waits until it is day for the practice and for the patient, or is dropped when it would be stale then.
     Wait,
     /// It waits, unless the writer chose to send at once (audited).
     Asked,
@@ -216,7 +216,7 @@ pub struct Facts {
     pub still_true: bool,
     /// Consent and suppression.
     pub standing: Standing,
-    /// Quiet hours hold now, until this instant.
+    /// Quiet hours hold now, for the practice or in a zone that the patient may be in, and in all until this instant.
     pub quiet_until: Option<Timestamp>,
     /// The writer chose to send in quiet hours.
     pub quiet_overridden: bool,

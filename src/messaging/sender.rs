@@ -149,9 +149,9 @@ impl Sender {
                 code: why.code(),
                 until: until.unwrap_or_else(|| look_again(job.created_at, self.settler.instruments.now())),
             }),
-            Committed::Cleared(class) => {
+            Committed::Cleared(class, closes) => {
                 opened.row.class = class;
-                let text = self.outgoing(&practice, opened, attempt, send_by)?;
+                let text = self.outgoing(&practice, opened, (attempt, send_by), closes)?;
                 let message = text.1;
                 let outcome = carrier.send(gate::cleared(text.0)).await;
                 self.conclude(tenant, message, outcome, carrier.name()).await
@@ -305,15 +305,15 @@ impl Sender {
         &self,
         practice: &Practice,
         opened: Opened,
-        attempt: Id<Attempt>,
-        send_by: Timestamp,
+        (attempt, send_by): (Id<Attempt>, Timestamp),
+        closes: Option<Timestamp>,
     ) -> Result<(OutgoingText, Id<Message>), MessagingError> {
         let mut status_callback = practice
             .public_url
             .join(&format!("carriers/twilio/{}/status", practice.slug))
             .map_err(|_| MessagingError::NotConfigured)?;
         status_callback.query_pairs_mut().append_pair("attempt", &attempt.to_string());
-        let validity = self.validity(practice, &opened.row);
+        let validity = self.validity(&opened.row, closes);
         let text = OutgoingText {
             tenant: practice.tenant,
             attempt,
@@ -328,11 +328,11 @@ impl Sender {
     }
 
     /// How long the carrier may try: until the text is stale or quiet hours begin, whichever comes first.
-    fn validity(&self, practice: &Practice, row: &OutboundRow) -> Duration {
+    fn validity(&self, row: &OutboundRow, closes: Option<Timestamp>) -> Duration {
         let now = self.settler.instruments.now();
         let closes = match row.class.rule().quiet_hours {
-            QuietHours::Wait => practice.quiet_hours.closes_at(now, &practice.zone),
-            QuietHours::Asked if !row.quiet_overridden => practice.quiet_hours.closes_at(now, &practice.zone),
+            QuietHours::Wait => closes,
+            QuietHours::Asked if !row.quiet_overridden => closes,
             _ => None,
         };
         let ends = [closes, row.expires_at].into_iter().flatten().min();

@@ -4,6 +4,7 @@ use super::{
     EhrPatient, NumberKind, PatientError, PatientNumber, PatientRecord, PersonName,
     holder::WITH_NUMBER,
     refresh::{SealedNumber, WritePatient, Written},
+    zone,
 };
 use crate::{
     audit::AuditSigner,
@@ -101,6 +102,7 @@ impl Directory {
             identity,
             language: told.language,
             deceased: told.deceased,
+            zones: zone::stored(&told.zones),
             numbers,
             replaced_by: told.replaced_by.clone(),
             replaces: told.replaces.clone(),
@@ -154,7 +156,7 @@ impl Directory {
         let row = self
             .db
             .optional(
-                sql("SELECT s.id, s.identity, s.language, s.deceased FROM patient p \
+                sql("SELECT s.id, s.identity, s.language, s.deceased, s.zones FROM patient p \
                      JOIN patient s ON s.tenant = p.tenant AND s.id = COALESCE(p.merged_into, p.id) WHERE p.tenant = $1 AND p.id = $2")
                 .bind(tenant)
                 .bind(id),
@@ -271,6 +273,7 @@ impl Directory {
             gender: Phi::new(identity.gender),
             language: Language::from_tag(&row.get::<String>("language")?),
             deceased: row.get("deceased")?,
+            zones: zone::read(&row.get::<String>("zones")?),
             numbers: self.numbers(tenant, id).await?,
         })
     }

@@ -1,7 +1,7 @@
 //! Patients under ids of our own.
 //!
 //! Owns who a patient is to us: FHIR ids map to our id (several to one after a merge), names and numbers are sealed,
-//! numbers are found through a blind index. The EHR feed writes; messaging, routing, workflows and the inbox read.
+//! numbers are found through a blind index; of addresses only the zones of their clocks are kept. The EHR feed writes; messaging, routing, workflows and the inbox read.
 //! Always: a number that fits more than one patient gives all of them, never the first; a merged patient is answered
 //! for by the survivor.
 
@@ -9,10 +9,12 @@ mod directory;
 mod holder;
 mod record;
 mod refresh;
+mod zone;
 
 pub use directory::{Directory, is_shared};
 pub use holder::{NumberHolder, dispute_number, holder_of, numbers_holders, settle_dispute};
 pub use record::{EhrPatient, NumberKind, PatientNumber, PatientRecord, PersonName, Telecom, texting_number};
+pub use zone::{zones_of, zones_of_state};
 
 use crate::{db::DbError, vault::VaultError};
 

@@ -1,6 +1,7 @@
 //! What we know of a patient, and what the EHR tells.
 
 use crate::kernel::{Id, Language, Patient, Phi, PhoneNumber};
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 /// A person's name as texts and staff use it.
@@ -73,6 +74,8 @@ pub struct EhrPatient {
     pub language: Option<Language>,
     /// The patient has died.
     pub deceased: bool,
+    /// The IANA zones that current addresses leave open ([`zones_of_state`](super::zones_of_state)).
+    pub zones: Vec<&'static str>,
     /// Current numbers.
     pub telecom: Vec<Telecom>,
     /// The FHIR id of the patient that replaces this one (`Patient.link`, `replaced-by`).
@@ -111,6 +114,8 @@ pub struct PatientRecord {
     pub language: Option<Language>,
     /// The patient has died: nothing automated goes out.
     pub deceased: bool,
+    /// The zones that the patient's address leaves open; none where it tells nothing.
+    pub zones: Vec<TimeZone>,
     /// Current numbers.
     pub numbers: Vec<PatientNumber>,
 }
@@ -143,6 +148,7 @@ mod tests {
             gender: Phi::new(None),
             language: None,
             deceased: false,
+            zones: vec![],
             numbers,
         };
         texting_number(&patient).map(|number| number.number.as_e164().to_owned())

@@ -28,6 +28,7 @@ pub(super) struct WritePatient {
     pub(super) identity: Sealed,
     pub(super) language: Option<Language>,
     pub(super) deceased: bool,
+    pub(super) zones: String,
     pub(super) numbers: Vec<SealedNumber>,
     pub(super) replaced_by: Option<String>,
     pub(super) replaces: Vec<String>,
@@ -92,14 +93,15 @@ impl WritePatient {
 
     async fn write(&self, tx: &mut Tx) -> Result<(), DbError> {
         tx.execute(
-            sql("INSERT INTO patient (tenant, id, identity, language, deceased, refreshed_at, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7) \
+            sql("INSERT INTO patient (tenant, id, identity, language, deceased, zones, refreshed_at, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
                  ON CONFLICT (tenant, id) DO UPDATE SET identity = excluded.identity, language = excluded.language, \
-                 deceased = excluded.deceased")
+                 deceased = excluded.deceased, zones = excluded.zones")
             .bind(self.tenant)
             .bind(self.patient)
             .bind(self.identity.as_bytes())
             .bind(self.language.map_or("", Language::tag))
             .bind(self.deceased)
+            .bind(self.zones.clone())
             // Taken in whole when that is noted, not before.
             .bind(Timestamp::UNIX_EPOCH)
             .bind(self.now),

@@ -32,6 +32,7 @@ async fn add_patient(app: &App, installation: &Installation, fhir_id: &str) {
         gender: Phi::new(None),
         language: Some(Language::English),
         deceased: false,
+        zones: vec![],
         telecom: ["+12125550101", "+12125550102"]
             .map(|number| Telecom { number: PhoneNumber::parse(number).unwrap(), kind: NumberKind::Mobile, rank: 1 })
             .to_vec(),

@@ -48,6 +48,7 @@ impl Practice {
             gender: Phi::new(None),
             language: Some(Language::English),
             deceased: false,
+            zones: vec![],
             telecom: vec![Telecom { number: PhoneNumber::parse(phone).unwrap(), kind: NumberKind::Mobile, rank: 1 }],
             replaced_by: None,
             replaces: vec![],

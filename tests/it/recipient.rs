@@ -24,6 +24,7 @@ async fn told(service: &Service, phone: &str, deceased: bool) {
         gender: Phi::new(None),
         language: Some(Language::English),
         deceased,
+        zones: vec![],
         telecom: vec![Telecom { number: PhoneNumber::parse(phone).unwrap(), kind: NumberKind::Mobile, rank: 1 }],
         replaced_by: None,
         replaces: vec![],

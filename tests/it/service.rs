@@ -12,7 +12,7 @@ use chartwire::{
     consent::Category,
     kernel::{Id, Instruments, Language, ManualClock, Patient, Phi, PhoneNumber, SeededEntropy, SystemEntropy, Tenant},
     messaging::{Author, Class, Content, Message, NewText, Outbox, Queue},
-    patient::{Directory, EhrPatient, NumberKind, PersonName, Telecom},
+    patient::{Directory, EhrPatient, NumberKind, PersonName, Telecom, zones_of_state},
     sandbox::{
         EhrOptions, RegisteredClient, RunningEhr,
         carrier::{CarrierNumber, CarrierOptions, Phone, PhoneKind, RunningCarrier},
@@ -205,20 +205,13 @@ impl Service {
 
     /// A patient whom the practice knows, whom nobody has asked about texts.
     pub(crate) async fn acquaintance(&self, fhir_id: &str, given: &str, phone: &str) -> Id<Patient> {
-        let directory = self.directory();
-        let told = EhrPatient {
-            fhir_id: fhir_id.to_owned(),
-            version: Some("1".to_owned()),
-            name: Phi::new(PersonName { given: given.to_owned(), family: "Example".to_owned() }),
-            birth_date: Phi::new(None),
-            gender: Phi::new(None),
-            language: Some(Language::English),
-            deceased: false,
-            telecom: vec![Telecom { number: PhoneNumber::parse(phone).unwrap(), kind: NumberKind::Mobile, rank: 1 }],
-            replaced_by: None,
-            replaces: vec![],
-        };
-        directory.refresh(self.tenant, &told).await.unwrap()
+        self.directory().refresh(self.tenant, &told(fhir_id, given, phone)).await.unwrap()
+    }
+
+    /// The EHR tells an address in this state of a patient whom the practice knows.
+    pub(crate) async fn lives_in(&self, fhir_id: &str, given: &str, phone: &str, state: &str) {
+        let told = EhrPatient { zones: zones_of_state(state).to_vec(), ..told(fhir_id, given, phone) };
+        self.directory().refresh(self.tenant, &told).await.unwrap();
     }
 
     pub(crate) fn directory(&self) -> Directory {
@@ -230,6 +223,23 @@ impl Service {
         self.carrier.shutdown().await;
         self.ehr.shutdown().await;
         self.app.close().await;
+    }
+}
+
+/// A patient as the EHR tells of one, with an address that tells no zone.
+fn told(fhir_id: &str, given: &str, phone: &str) -> EhrPatient {
+    EhrPatient {
+        fhir_id: fhir_id.to_owned(),
+        version: Some("1".to_owned()),
+        name: Phi::new(PersonName { given: given.to_owned(), family: "Example".to_owned() }),
+        birth_date: Phi::new(None),
+        gender: Phi::new(None),
+        language: Some(Language::English),
+        deceased: false,
+        zones: vec![],
+        telecom: vec![Telecom { number: PhoneNumber::parse(phone).unwrap(), kind: NumberKind::Mobile, rank: 1 }],
+        replaced_by: None,
+        replaces: vec![],
     }
 }
 

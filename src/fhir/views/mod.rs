@@ -23,6 +23,6 @@ pub use fhir_sdk::r4b::codes::{
     NameUse, ParticipationStatus, SlotStatus, TaskStatus,
 };
 pub use medication::MedicationRequestView;
-pub use patient::{ContactView, LanguageView, PatientLinkView, PatientView};
+pub use patient::{AddressView, ContactView, LanguageView, PatientLinkView, PatientView};
 pub use slot::{ScheduleView, SlotView};
 pub use staff::{LocationView, PractitionerRoleView, PractitionerView};

@@ -9,7 +9,7 @@ use crate::fhir::reference::ResourceRef;
 use crate::fhir::resource::{ETag, Resource};
 use crate::fhir::resources;
 use crate::kernel::{Language, Phi};
-use fhir_sdk::r4b::codes::{AdministrativeGender, LinkType};
+use fhir_sdk::r4b::codes::{AddressUse, AdministrativeGender, LinkType};
 use fhir_sdk::r4b::resources::PatientDeceased;
 use jiff::Timestamp;
 
@@ -34,6 +34,8 @@ pub struct PatientView {
     pub gender: Option<AdministrativeGender>,
     /// Phones and text numbers; other ways of contact are left out.
     pub phones: Vec<PhoneView>,
+    /// Addresses, as far as they tell which clocks the patient lives by.
+    pub addresses: Vec<AddressView>,
     /// Languages that can be used with the patient.
     pub languages: Vec<LanguageView>,
     /// Other records of the same person.
@@ -46,6 +48,33 @@ pub struct PatientView {
     pub general_practitioners: Vec<ResourceRef>,
     /// The organization that keeps the record.
     pub managing_organization: Option<ResourceRef>,
+}
+
+/// An address of a patient. Of it only the state is read: PHI all the same.
+#[derive(Debug, Clone)]
+pub struct AddressView {
+    /// The state or territory, as the EHR writes it.
+    pub state: Option<Phi<String>>,
+    /// The country, as the EHR writes it; absent where it goes without saying.
+    pub country: Option<Phi<String>>,
+    /// Home, work, temporary, old, billing; absent means nothing is said.
+    pub r#use: Option<AddressUse>,
+    /// When it is in use.
+    pub period: PeriodView,
+}
+
+impl AddressView {
+    /// Whether the patient may be there at `now`.
+    fn is_lived_at(&self, now: Timestamp) -> bool {
+        !matches!(self.r#use, Some(AddressUse::Old | AddressUse::Billing)) && self.period.contains(now)
+    }
+
+    /// Whether it is in the United States, as far as it says.
+    fn is_in_the_states(&self) -> bool {
+        let names = ["US", "USA", "U.S.", "U.S.A.", "United States", "United States of America"];
+        let country = self.country.as_ref().map(|country| country.as_str().trim());
+        country.is_none_or(|country| country.is_empty() || names.iter().any(|name| name.eq_ignore_ascii_case(country)))
+    }
 }
 
 /// A language of a patient.
@@ -103,6 +132,12 @@ impl PatientView {
             phones: phones(&contact.telecom),
             period: period(contact.period.as_ref()),
         });
+        let addresses = it.address.iter().flatten().map(|address| AddressView {
+            state: address.state.clone().map(Phi::new),
+            country: address.country.clone().map(Phi::new),
+            r#use: address.r#use,
+            period: period(address.period.as_ref()),
+        });
         Ok(Self {
             reference: resource.reference(),
             version: resource.version().cloned(),
@@ -113,6 +148,7 @@ impl PatientView {
             birth_date: it.birth_date.as_ref().and_then(whole_date).map(Phi::new),
             gender: it.gender,
             phones: phones(&it.telecom),
+            addresses: addresses.collect(),
             languages: languages.collect(),
             links: links.collect(),
             identifiers: identifiers(&it.identifier),
@@ -132,6 +168,13 @@ impl PatientView {
     #[must_use]
     pub fn texting_phones(&self, now: Timestamp) -> Vec<&PhoneView> {
         PhoneView::texting(&self.phones, now)
+    }
+
+    /// The states of the United States that the patient may be in at `now`, by the addresses in use, as the EHR writes them.
+    pub fn states(&self, now: Timestamp) -> impl Iterator<Item = &Phi<String>> {
+        let current =
+            self.addresses.iter().filter(move |address| address.is_lived_at(now) && address.is_in_the_states());
+        current.filter_map(|address| address.state.as_ref())
     }
 
     /// The language to text in: the preferred one that there are templates for, else the first such; `None` when the EHR

@@ -160,6 +160,22 @@ fn a_prescription_tells_repeats_and_supply() {
 }
 
 #[test]
+fn of_addresses_only_the_states_of_those_in_use_are_read() {
+    let mut patient = ana();
+    patient["address"] = json!([
+        {"use": "home", "line": ["12 Main St"], "city": "Austin", "state": "TX", "postalCode": "78701", "country": "US"},
+        {"use": "temp", "state": "Arizona", "period": {"start": "2026-11-01", "end": "2027-03-01"}},
+        {"use": "temp", "state": "FL", "period": {"end": "2026-03-01"}},
+        {"use": "old", "state": "NY"},
+        {"use": "home", "state": "ON", "country": "CA"},
+        {"city": "Somewhere"}]);
+    let view = PatientView::read(&resource(&patient)).unwrap();
+    assert_eq!(view.states(now()).map(|state| state.as_str()).collect::<Vec<_>>(), ["TX", "Arizona"]);
+    let shown = format!("{view:?}");
+    assert!(!shown.contains("Main St") && !shown.contains("TX") && !shown.contains("78701"), "{shown}");
+}
+
+#[test]
 fn staff_and_places_are_read() {
     let role = json!({
         "resourceType": "PractitionerRole", "id": "r1", "practitioner": {"reference": "Practitioner/d1"}, "period": {"end": "2026-11-21"},

@@ -129,6 +129,33 @@ fn what_an_unread_text_may_change_is_not_judged_before_it_is_read() {
     assert_eq!(decide(Class::Automated, &facts), Decision::Drop(DropReason::NoLongerTrue));
 }
 
+/// A practice in New York that texts from nine to eight, and patients elsewhere: every three hours of a day.
+#[test]
+fn it_is_day_for_the_practice_and_for_the_patient() {
+    use crate::{patient::zones_of_state, practice};
+    use jiff::{civil::time, tz::TimeZone};
+    let hours = practice::QuietHours { opens: time(9, 0, 0, 0), closes: time(20, 0, 0, 0) };
+    let mut rows = Vec::new();
+    for state in ["", "NY", "TX", "CA", "HI", "GU"] {
+        let names = zones_of_state(state).iter().chain(&["America/New_York"]);
+        let zones: Vec<TimeZone> = names.map(|name| TimeZone::get(name).unwrap()).collect();
+        for at in (0..24).step_by(3) {
+            let now = time(at, 0, 0, 0).on(2026, 11, 23).in_tz("America/New_York").unwrap().timestamp();
+            let quiet_until = hours.quiet_until_everywhere(now, &zones);
+            let decision = decide(Class::Automated, &Facts { now, quiet_until, ..allowed() });
+            let local =
+                |instant: Timestamp| instant.in_tz("America/New_York").unwrap().strftime("%a %H:%M").to_string();
+            let told = match decision {
+                Decision::Hold { why, until: Some(until) } => format!("{} until {}", why.code(), local(until)),
+                other => format!("{other:?}"),
+            };
+            let whose = if state.is_empty() { "unknown" } else { state };
+            rows.push(format!("{whose} {}: {told}", local(now)));
+        }
+    }
+    insta::assert_snapshot!(rows.join("\n"));
+}
+
 #[test]
 fn quiet_hours_hold_reminders_and_ask_for_replies() {
     let mut facts = allowed();

@@ -195,6 +195,7 @@ impl Bench {
             gender: Phi::new(None),
             language: Some(Language::English),
             deceased: false,
+            zones: vec![],
             telecom: phone
                 .map(|phone| Telecom { number: PhoneNumber::parse(phone).unwrap(), kind: NumberKind::Mobile, rank: 1 })
                 .into_iter()

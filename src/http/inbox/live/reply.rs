@@ -51,11 +51,12 @@ impl LiveInbox {
         let category = category_of_reply(roles);
         let number = number(loaded, answered).cloned();
         let now = self.instruments.now();
+        let zones = [&loaded.record.zones[..], std::slice::from_ref(&loaded.practice.zone)].concat();
         let mut terms = ReplyTerms {
             blocked: None,
             answers: answered.map(|text| text.id),
             category,
-            quiet_until: loaded.practice.quiet_hours.quiet_until(now, &loaded.practice.zone),
+            quiet_until: loaded.practice.quiet_hours.quiet_until_everywhere(now, &zones),
             stopped_since: None,
             verified: true,
             number,
