@@ -162,6 +162,34 @@ both_databases! {
         service.stop().await;
     }
 
+    async fn an_entry_that_cannot_be_read_keeps_the_list_from_being_passed(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        service.patient("ana", "Ana", ANA).await;
+        service.app.schedule().await.unwrap();
+        service.settle().await;
+        let read_until = async || count(&service, "SELECT read_until AS n FROM carrier_watermark").await;
+        let before = read_until().await;
+        service.carrier.faults().add(Fault::new(FaultKind::WebhooksRefused).times(2));
+        service.advance(SignedDuration::from_mins(1));
+        service.text(ANA, "thanks").await;
+        service.advance(SignedDuration::from_mins(1));
+        service.text(ANA, "see you").await;
+        service.carrier.faults().add(Fault::new(FaultKind::OddListEntry));
+        // Longer than the list is read back by.
+        for _ in 0..3 {
+            service.advance(SignedDuration::from_mins(10));
+            service.settle().await;
+            assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM message WHERE direction = 'in'").await, 1);
+            assert_eq!(read_until().await, before);
+        }
+        service.carrier.faults().clear();
+        service.advance(SignedDuration::from_mins(10));
+        service.settle().await;
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM message WHERE direction = 'in'").await, 2);
+        assert_eq!(read_until().await, service.now().as_millisecond());
+        service.stop().await;
+    }
+
     async fn a_start_that_comes_late_does_not_undo_the_stop_that_followed_it(database: TestDatabase) {
         let service = Service::start(&database, Setting::default()).await;
         let ana = service.patient("ana", "Ana", ANA).await;

@@ -38,6 +38,8 @@ pub enum FaultKind {
     JsonCallbacks,
     /// Webhooks for incoming texts are not called; the texts stand in the message list.
     WebhooksRefused,
+    /// The newest message of each page of the list stands there as something that is no message.
+    OddListEntry,
     /// Accepted messages stay queued, and age towards their validity period, until this is cleared.
     HoldQueue,
     /// The message is filtered on its way: undelivered, 30007.
