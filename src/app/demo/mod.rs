@@ -15,7 +15,10 @@ use peers::Places;
 
 use super::{AppError, ProcessRole, Running, Service};
 use crate::{
-    config::{ConfigError, Settings},
+    config::{
+        ConfigError, Settings,
+        logging::{self, LoggingError},
+    },
     jobs::WorkerLimits,
     kernel::Instruments,
     sandbox::{SandboxError, carrier::CarrierError},
@@ -93,6 +96,9 @@ pub enum DemoError {
     /// The demo practice's settings.
     #[error("the demo practice's settings are wrong: {0}")]
     Settings(#[from] ConfigError),
+    /// The process has logging already.
+    #[error(transparent)]
+    Logging(#[from] LoggingError),
     /// The service.
     #[error("the service does not start: {0}")]
     App(#[from] AppError),
@@ -137,6 +143,8 @@ pub async fn run(
     };
     let text = practice::settings(listen, &peers, instruments);
     let settings = Settings::parse(&text, &folder, &secrets)?;
+    // What goes wrong is seen beside what is printed, on standard error.
+    logging::install(settings.log)?;
     let mut running = Running::with(instruments.clone());
     running.workers = WorkerLimits { longest_backoff: Duration::from_secs(5), ..WorkerLimits::default() };
     let service = Service::start(&settings, running, &[ProcessRole::Web, ProcessRole::Worker]).await?;
