@@ -1,5 +1,6 @@
 //! A folder as an operator would set it up: a configuration file, secrets in files of their own, a SQLite database.
 
+use crate::settings_file::SettingsFile;
 use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chartwire::{
@@ -94,57 +95,23 @@ fn signing_key() -> String {
 }
 
 fn configuration(Peers { ehr, carrier }: &Peers<'_>) -> String {
-    format!(
-        r#"
-[server]
-listen = "127.0.0.1:0"
-public_url = "http://127.0.0.1/"
-shutdown_grace_seconds = 20
-
-[database]
-url = "sqlite:chartwire.db"
-
-[audit]
-head_folder = "heads"
-
-[[registrations]]
-name = "launch"
-client_id = "launch"
-authentication = "public"
-
-[[registrations]]
-name = "backend"
-client_id = "backend"
-authentication = "private_key_jwt"
-algorithm = "ES384"
-signing_key = {{ file = "key.pem" }}
-
-[[tenants]]
-slug = "{SLUG}"
-name = "Elm Street Family Medicine"
-text_name = "Elm Street Clinic"
-zone = "America/New_York"
-languages = ["en", "es"]
-phone = "+12125550198"
-frame_ancestors = ["https://ehr.example.org"]
-key_encryption_keys = [{{ file = "kek" }}]
-reminders = [{{ days_before = 3, at = "10:00" }}]
-numbers = [{{ number = "+12125550199", answers_keywords = "chartwire" }}]
-
-[tenants.policies]
-confirm_stop = true
-
-[tenants.ehr]
-fhir_base = "{ehr}"
-launch_registration = "launch"
-backend_registration = "backend"
-roles = [{{ system = "http://terminology.hl7.org/CodeSystem/practitioner-role", code = "nurse", roles = ["nurse"] }}]
-
-[tenants.carrier]
-provider = "twilio"
-account_sid = "AC0123456789abcdef0123456789abcdef"
-auth_token = {{ file = "token" }}
-api_base = "{carrier}"
-"#
-    )
+    SettingsFile {
+        slug: SLUG,
+        text_name: "Elm Street Clinic",
+        public_url: "http://127.0.0.1/",
+        database: "\"sqlite:chartwire.db\"",
+        signing_key: "{ file = \"key.pem\" }",
+        key_encryption_key: "{ file = \"kek\" }",
+        auth_token: "{ file = \"token\" }",
+        number: "+12125550199",
+        answers_keywords: "chartwire",
+        reminders: &[3],
+        policies: "",
+        fhir_base: ehr,
+        ehr: "",
+        roles: "",
+        account: "AC0123456789abcdef0123456789abcdef",
+        api_base: carrier,
+    }
+    .text()
 }

@@ -53,6 +53,8 @@ mod service;
 #[cfg(test)]
 mod serving;
 #[cfg(test)]
+mod settings_file;
+#[cfg(test)]
 mod shared_ehr;
 #[cfg(test)]
 mod unknown;

@@ -5,7 +5,7 @@
 mod agree;
 
 use self::agree::Agree;
-use crate::database::TestDatabase;
+use crate::{database::TestDatabase, settings_file::SettingsFile};
 use chartwire::{
     app::{App, Running},
     config::{Settings, Surroundings},
@@ -336,79 +336,42 @@ pub(crate) async fn start_ehr(base: &str, key: &str, instruments: &Instruments) 
     .unwrap()
 }
 
+/// Who else of the clinic's staff has a role.
+const ROLES: &str = r#"
+    { system = "http://terminology.hl7.org/CodeSystem/practitioner-role", code = "pharmacist", roles = ["pharmacy"] },
+    { system = "https://riverside-family-medicine.example/fhir/CodeSystem/staff-role", code = "scheduler", roles = ["scheduler"] },
+"#;
+
 fn settings(base: &str, api_base: &str, ehr: &RunningEhr, setting: Setting) -> String {
-    let (fhir_base, issuer) = (ehr.fhir_base(), &ehr.endpoints().issuer);
-    let organization = clinic::ORGANIZATION;
-    let verification = setting.texts_before_verification;
+    let (issuer, ehr_more) = (&ehr.endpoints().issuer, setting.ehr);
     let caps = setting.caps.map_or_else(String::new, |(per_day, per_week)| {
         format!("[tenants.caps]\nper_day = {per_day}\nper_week = {per_week}")
     });
-    let answers = if setting.carrier_answers_keywords { "carrier" } else { "chartwire" };
-    let (policies, ehr_more) = (setting.policies, setting.ehr);
-    let plain = format!(
-        r#"
-[server]
-listen = "127.0.0.1:0"
-public_url = "{base}"
-
-[database]
-url = {{ env = "DATABASE" }}
-
-[audit]
-head_folder = "heads"
-
-[[registrations]]
-name = "launch"
-client_id = "launch"
-authentication = "public"
-
-[[registrations]]
-name = "backend"
-client_id = "backend"
-authentication = "private_key_jwt"
-algorithm = "ES384"
-signing_key = {{ env = "KEY" }}
-
-[[tenants]]
-slug = "{SLUG}"
-name = "Riverside Family Medicine"
-text_name = "Riverside Clinic"
-zone = "America/New_York"
-languages = ["en", "es"]
-phone = "+12125550198"
-frame_ancestors = ["https://ehr.example.org"]
-key_encryption_keys = [{{ env = "KEK" }}]
-reminders = [{{ days_before = 3, at = "10:00" }}, {{ days_before = 1, at = "10:00" }}]
-numbers = [{{ number = "{CLINIC}", answers_keywords = "{answers}" }}]
-
-[tenants.policies]
-first_name_in_texts = true
-texts_before_verification = {verification}
-confirm_stop = true
-{policies}
-
-{caps}
-
-[tenants.ehr]
-fhir_base = "{fhir_base}"
-{ehr_more}
-id_token_issuers = ["{issuer}"]
-launch_registration = "launch"
-backend_registration = "backend"
-organization = "Organization/{organization}"
-roles = [
-    {{ system = "http://terminology.hl7.org/CodeSystem/practitioner-role", code = "nurse", roles = ["nurse"] }},
-    {{ system = "http://terminology.hl7.org/CodeSystem/practitioner-role", code = "pharmacist", roles = ["pharmacy"] }},
-    {{ system = "https://riverside-family-medicine.example/fhir/CodeSystem/staff-role", code = "scheduler", roles = ["scheduler"] }},
-]
-
-[tenants.carrier]
-provider = "twilio"
-account_sid = "{ACCOUNT}"
-auth_token = {{ env = "TOKEN" }}
-api_base = "{api_base}"
-"#
+    let policies = format!(
+        "first_name_in_texts = true\ntexts_before_verification = {}\n{}\n{caps}",
+        setting.texts_before_verification, setting.policies
     );
+    let organization = format!("Organization/{}", clinic::ORGANIZATION);
+    let in_ehr = format!("{ehr_more}\nid_token_issuers = [\"{issuer}\"]\norganization = \"{organization}\"");
+    let plain = SettingsFile {
+        slug: SLUG,
+        text_name: "Riverside Clinic",
+        public_url: base,
+        database: "{ env = \"DATABASE\" }",
+        signing_key: "{ env = \"KEY\" }",
+        key_encryption_key: "{ env = \"KEK\" }",
+        auth_token: "{ env = \"TOKEN\" }",
+        number: CLINIC,
+        answers_keywords: if setting.carrier_answers_keywords { "carrier" } else { "chartwire" },
+        reminders: &[3, 1],
+        policies: &policies,
+        fhir_base: ehr.fhir_base().as_str(),
+        ehr: &in_ehr,
+        roles: ROLES,
+        account: ACCOUNT,
+        api_base,
+    }
+    .text();
     let Some(Neighbour { slug, ehr }) = setting.neighbour else { return plain };
     // The same practice under other names, with a number and a key of its own.
     let (_, practice) = plain.split_once("[[tenants]]").unwrap();
