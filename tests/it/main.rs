@@ -17,6 +17,8 @@ mod database;
 #[cfg(test)]
 mod databases;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod endings;
 #[cfg(test)]
 mod feed;
