@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::fhir::{ParseFaultKind, Resource, ServerBase};
-use crate::kernel::Language;
+use crate::kernel::{Language, Phi};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -170,7 +170,7 @@ fn of_addresses_only_the_states_of_those_in_use_are_read() {
         {"use": "home", "state": "ON", "country": "CA"},
         {"city": "Somewhere"}]);
     let view = PatientView::read(&resource(&patient)).unwrap();
-    assert_eq!(view.states(now()).map(|state| state.as_str()).collect::<Vec<_>>(), ["TX", "Arizona"]);
+    assert_eq!(view.states(now()).map(Phi::as_str).collect::<Vec<_>>(), ["TX", "Arizona"]);
     let shown = format!("{view:?}");
     assert!(!shown.contains("Main St") && !shown.contains("TX") && !shown.contains("78701"), "{shown}");
 }
