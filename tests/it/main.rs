@@ -62,4 +62,5 @@ mod shared_ehr;
 mod unknown;
 #[cfg(test)]
 mod visits;
+#[cfg(test)]
 mod worklist;

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     http::{Failure, page},
-    kernel::{Id, Patient},
+    kernel::{Id, Patient, Phi},
 };
 use askama::Template;
 use axum::{
@@ -116,7 +116,7 @@ fn text_line<'a>(text: &'a WaitingText, zone: &TimeZone, now: Timestamp) -> Text
     };
     TextLine {
         number: text.number.as_str(),
-        dials: text.dials.as_ref().map(|number| number.as_str()),
+        dials: text.dials.as_ref().map(Phi::as_str),
         words,
         media: text.media,
         about: about_number(text.candidates.len()),
