@@ -1,7 +1,7 @@
 //! Gives texts that are nobody's yet to a patient. Called by routing when a person has said whose they are, under the
 //! lock of their number's line.
 
-use super::{Conversation, Message, MessagingError, attempt::changed_job, outbound};
+use super::{Conversation, Message, MessagingError, changed::changed_job, outbound};
 use crate::{
     db::{DbError, Tx, sql},
     jobs::enqueue,

@@ -1,76 +1,25 @@
 //! Committing an attempt: the facts are gathered and the gate decides under the lock of the patient's number.
 
 use super::{
-    Attempt, Author, Class, Message, NewQuestion, Question, TEXT_CHANGED, Workflow,
+    Attempt, Class, Message, Question,
     gate::{self, Decision, DropReason, HoldReason},
     journal::Journal,
-    line, outbound, question,
-    sender::Relevance,
+    line, outbound,
+    ports::Relevance,
+    question,
+    rows::{OUTBOUND, OutboundRow},
     state,
 };
 use crate::{
-    consent::{self, Category, Standing},
-    db::{Command, DbError, Row, Tx, sql},
+    consent::{self, Standing},
+    db::{Command, DbError, Tx, sql},
     jobs::{NewJob, enqueue},
-    kernel::{Id, Patient, Tenant},
+    kernel::{Id, Tenant},
     practice::Practice,
     vault::Sealed,
 };
 use jiff::Timestamp;
 use std::sync::Arc;
-
-/// An outbound text as it stands in the database, without what is sealed.
-#[derive(Debug, Clone)]
-pub(super) struct OutboundRow {
-    pub(super) id: Id<Message>,
-    pub(super) patient: Option<Id<Patient>>,
-    pub(super) our_number: String,
-    pub(super) number_token: Vec<u8>,
-    pub(super) class: Class,
-    pub(super) category: Category,
-    pub(super) author: Author,
-    pub(super) about: Option<String>,
-    pub(super) about_version: Option<String>,
-    pub(super) workflow: Option<Id<Workflow>>,
-    pub(super) in_response_to: Option<Id<Message>>,
-    pub(super) asks: Option<NewQuestion>,
-    pub(super) quiet_overridden: bool,
-    pub(super) not_before: Option<Timestamp>,
-    pub(super) expires_at: Option<Timestamp>,
-    pub(super) state: String,
-}
-
-/// The columns that [`OutboundRow::read`] needs.
-pub(super) const COLUMNS: &str = "id, patient, our_number, number_token, class, category, author, about, about_version, \
-     workflow, in_response_to, asks, quiet_overridden, not_before, expires_at, state";
-
-impl OutboundRow {
-    pub(super) fn read(row: &Row) -> Result<Self, DbError> {
-        let asks = row.get::<Option<String>>("asks")?;
-        Ok(Self {
-            id: row.get("id")?,
-            patient: row.get("patient")?,
-            our_number: row.get("our_number")?,
-            number_token: row.get("number_token")?,
-            class: Class::from_code(&row.get::<String>("class")?).ok_or(DbError::Decode { column: "class" })?,
-            category: Category::from_code(&row.get::<String>("category")?)
-                .ok_or(DbError::Decode { column: "category" })?,
-            author: Author::from_code(&row.get::<String>("author")?).ok_or(DbError::Decode { column: "author" })?,
-            about: row.get("about")?,
-            about_version: row.get("about_version")?,
-            workflow: row.get("workflow")?,
-            in_response_to: row.get("in_response_to")?,
-            asks: asks
-                .map(|text| serde_json::from_str(&text))
-                .transpose()
-                .map_err(|_| DbError::Decode { column: "asks" })?,
-            quiet_overridden: row.get("quiet_overridden")?,
-            not_before: row.get("not_before")?,
-            expires_at: row.get("expires_at")?,
-            state: row.get("state")?,
-        })
-    }
-}
 
 /// What became of the wish to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,7 +87,7 @@ impl Command for CommitAttempt {
 /// The text, if it waits for the gate.
 async fn queued(tx: &mut Tx, tenant: Id<Tenant>, message: Id<Message>) -> Result<Option<OutboundRow>, DbError> {
     let text =
-        format!("SELECT {COLUMNS} FROM message WHERE tenant = $1 AND id = $2 AND direction = 'out' AND state = $3");
+        format!("SELECT {OUTBOUND} FROM message WHERE tenant = $1 AND id = $2 AND direction = 'out' AND state = $3");
     let row = tx.optional(crate::db::sql_built(text).bind(tenant).bind(message).bind(state::QUEUED)).await?;
     row.as_ref().map(OutboundRow::read).transpose()
 }
@@ -255,21 +204,6 @@ impl CommitAttempt {
         outbound::publish(tx, self.tenant, text.patient);
         Ok(())
     }
-}
-
-/// The job that tells the rooms above that a text has changed. In the lane of its number, so that they see the texts of
-/// one conversation in order.
-///
-/// # Errors
-/// [`JobError`](crate::jobs::JobError) when the payload cannot be written.
-pub fn changed_job(
-    instruments: &crate::kernel::Instruments,
-    tenant: Id<Tenant>,
-    message: Id<Message>,
-    number_token: &[u8],
-) -> Result<NewJob, crate::jobs::JobError> {
-    NewJob::new(instruments, tenant, TEXT_CHANGED, &super::AboutText { message })
-        .map(|job| job.unique(message.to_string()).in_lane(line::chart_lane(number_token)))
 }
 
 /// The attempts to this number that were on their way to the carrier at `instant`: committed, and not settled yet.

@@ -2,11 +2,12 @@
 
 use super::{
     Attempt, Message, MessagingError,
-    attempt::changed_job,
     carrier_port::{DeliveryStatus, FailureClass, SendOutcome, StatusReport},
+    changed::changed_job,
     journal::Journal,
     line, outbound, question,
-    settle::{AttemptRow, SettleAttempt, settle_job},
+    rows::AttemptRow,
+    settlement::{SettleAttempt, settle_job},
     state,
 };
 use crate::{
@@ -17,28 +18,6 @@ use crate::{
     vault::Vault,
 };
 use jiff::Timestamp;
-
-/// The message state that a carrier's status means.
-pub(super) const fn state_of(status: &DeliveryStatus) -> &'static str {
-    match status {
-        DeliveryStatus::Sent | DeliveryStatus::PartiallyDelivered => state::SENT,
-        DeliveryStatus::Delivered | DeliveryStatus::Read => state::DELIVERED,
-        DeliveryStatus::Undelivered => state::UNDELIVERED,
-        DeliveryStatus::Failed | DeliveryStatus::Canceled => state::FAILED,
-        // On the way, or a word that we do not know yet: the carrier has it.
-        _ => state::ACCEPTED,
-    }
-}
-
-const fn rank(of: &str) -> u8 {
-    match of.as_bytes() {
-        b"delivered" => 4,
-        b"undelivered" | b"failed" => 3,
-        b"sent" => 2,
-        b"accepted" => 1,
-        _ => 0,
-    }
-}
 
 /// What became of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,9 +118,9 @@ impl Command for NoteStatus {
     async fn run(&self, tx: &mut Tx) -> Result<Told, DbError> {
         let settled = self.settle.run(tx).await?;
         let Some(attempt) = AttemptRow::locked(tx, self.tenant, self.attempt).await? else { return Ok(Told::NotOurs) };
-        let to = state_of(&self.report.status);
+        let to = state::of_status(&self.report.status);
         let fresh = self.keep(tx).await?;
-        if !fresh || rank(to) <= rank(&attempt.message_state) || self.is_overtaken(&attempt) {
+        if !fresh || state::rank(to) <= state::rank(&attempt.message_state) || self.is_overtaken(&attempt) {
             return Ok(if settled { Told::Changed } else { Told::Known });
         }
         self.advance(tx, &attempt, to).await?;

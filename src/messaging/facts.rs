@@ -2,9 +2,10 @@
 
 use super::{
     Class,
-    attempt::{CommitAttempt, OutboundRow},
+    attempt::CommitAttempt,
     gate::{self, Facts},
     line, question,
+    rows::OutboundRow,
 };
 use crate::{
     consent::{self, Source},

@@ -2,10 +2,9 @@
 
 use super::{
     Message,
-    attempt::OutboundRow,
     carrier_port::{Attempt, SendOutcome},
     gate::DropReason,
-    settle::AttemptRow,
+    rows::{AttemptRow, OutboundRow},
 };
 use crate::{
     audit::{self, Action, Actor, AuditEntry, AuditSigner, Detail, Request},

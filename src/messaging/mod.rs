@@ -9,6 +9,7 @@
 mod assign;
 mod attempt;
 pub mod carrier_port;
+mod changed;
 mod delivery;
 mod error;
 mod facts;
@@ -18,15 +19,20 @@ mod journal;
 mod line;
 mod outbound;
 mod person;
+mod ports;
 mod pull;
 mod question;
+mod rows;
 mod sender;
 mod settle;
+mod settlement;
+pub mod state;
 pub mod thread;
 
 pub use assign::{assign, unassigned_about};
-pub use attempt::{changed_job, in_flight_at};
+pub use attempt::in_flight_at;
 pub use carrier_port::Attempt;
+pub use changed::changed_job;
 pub use delivery::{Delivery, Told};
 pub use error::MessagingError;
 pub use gate::Class;
@@ -34,9 +40,10 @@ pub use inbound::{Accepted, Inbox, mark_read};
 pub use line::{NumberToken, lock_line, note_read};
 pub use outbound::{Author, Content, NewQuestion, NewText, Outbox, PreparedText, Queue, queue};
 pub use person::PersonSettles;
+pub use ports::{Relevance, Upstream};
 pub use pull::Puller;
 pub use question::{FindOpenQuestion, Offered, OpenQuestion, answer, asked, claim_answer, close_of_workflow};
-pub use sender::{Relevance, Sender, Upstream, guard_terms};
+pub use sender::{Sender, guard_terms};
 pub use settle::{PERSON_DECIDES, Settler};
 
 use crate::kernel::Id;
@@ -73,29 +80,3 @@ pub struct AboutText {
 pub type TextReceived = AboutText;
 /// The payload of [`TEXT_CHANGED`].
 pub type TextChanged = AboutText;
-
-/// How far a text is. Stored in `message.state`.
-pub mod state {
-    /// Inbound, committed.
-    pub const RECEIVED: &str = "received";
-    /// Inbound, read by the program.
-    pub const READ: &str = "read";
-    /// Outbound, waiting for the gate.
-    pub const QUEUED: &str = "queued";
-    /// An attempt is committed; the carrier has not answered.
-    pub const SENDING: &str = "sending";
-    /// The carrier has it.
-    pub const ACCEPTED: &str = "accepted";
-    /// The carrier passed it on.
-    pub const SENT: &str = "sent";
-    /// The phone has it.
-    pub const DELIVERED: &str = "delivered";
-    /// The carrier could not deliver it.
-    pub const UNDELIVERED: &str = "undelivered";
-    /// The carrier refused it, or failed.
-    pub const FAILED: &str = "failed";
-    /// The gate did not let it leave.
-    pub const DROPPED: &str = "dropped";
-    /// Nobody knows whether it left.
-    pub const UNKNOWN: &str = "unknown";
-}

@@ -1,8 +1,8 @@
 //! What a person decides about a text that nothing else settles (law 4).
 
 use super::{
-    Class, Message, MessagingError, Settler, attempt::changed_job, gate::LONGEST_WAIT, journal::Journal, line,
-    outbound, question, settle::AttemptRow, state,
+    Class, Message, MessagingError, Settler, changed::changed_job, gate::LONGEST_WAIT, journal::Journal, line,
+    outbound, question, rows::AttemptRow, state,
 };
 use crate::{
     audit::Request,

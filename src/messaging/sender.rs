@@ -2,15 +2,18 @@
 
 use super::{
     AboutText, Class, Message, MessagingError,
-    attempt::{COLUMNS, CommitAttempt, Committed, DropUnreadable, OutboundRow, changed_job},
+    attempt::{CommitAttempt, Committed, DropUnreadable},
     carrier_port::{Attempt, NotSentReason, OutgoingText, Remedy, SendOutcome, UnknownReason},
+    changed::changed_job,
     gate::{self, QuietHours},
     journal::Journal,
-    settle::{AttemptRow, Settler},
+    ports::{Relevance, Upstream},
+    rows::{AttemptRow, OUTBOUND, OutboundRow},
+    settle::Settler,
     state,
 };
 use crate::{
-    db::{DbError, Tx, sql, sql_built},
+    db::{DbError, sql, sql_built},
     guard,
     jobs::{JobError, LeasedJob, Outcome},
     kernel::{Id, Language, Patient, Phi, PhoneNumber, Tenant},
@@ -19,7 +22,6 @@ use crate::{
     template::{Catalogue, OptOutWording, Params, Segments, TextKey},
     vault::{Place, RetentionClass, Sealed},
 };
-use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use std::{sync::Arc, time::Duration};
 
@@ -32,32 +34,6 @@ const SEND_WITHIN: SignedDuration = SignedDuration::from_secs(15);
 const LOOK_AGAIN: (SignedDuration, SignedDuration) = (SignedDuration::from_secs(2), SignedDuration::from_secs(60));
 /// Twilio's longest validity period, in seconds; others take no less.
 const LONGEST_VALIDITY: i64 = 36_000;
-
-/// Asked by the gate, in the attempt's transaction: does what a text says of a resource still hold?
-pub trait Relevance: Send + Sync + 'static {
-    /// Whether `version`, in the words of whoever wrote the text, still holds of `about`.
-    fn still_true<'a>(
-        &'a self,
-        tx: &'a mut Tx,
-        tenant: Id<Tenant>,
-        about: &'a str,
-        version: &'a str,
-    ) -> BoxFuture<'a, Result<bool, DbError>>;
-}
-
-/// Asked before an automated text that has waited goes to the gate: what it rests on may have changed where it comes from.
-pub trait Upstream: Send + Sync + 'static {
-    /// Reads `patient`, what they agreed to, and what the text is about again, and brings what we know in line.
-    ///
-    /// # Errors
-    /// [`JobError::Postpone`] when that cannot be had now: the text waits until it can, or goes stale.
-    fn refresh<'a>(
-        &'a self,
-        tenant: Id<Tenant>,
-        patient: Id<Patient>,
-        about: Option<&'a str>,
-    ) -> BoxFuture<'a, Result<(), JobError>>;
-}
 
 /// Sends texts.
 #[derive(Clone)]
@@ -122,7 +98,7 @@ impl Sender {
     }
 
     async fn load(&self, tenant: Id<Tenant>, message: Id<Message>) -> Result<Option<OutboundRow>, DbError> {
-        let text = format!("SELECT {COLUMNS} FROM message WHERE tenant = $1 AND id = $2 AND direction = 'out'");
+        let text = format!("SELECT {OUTBOUND} FROM message WHERE tenant = $1 AND id = $2 AND direction = 'out'");
         let row = self.settler.db.optional(sql_built(text).bind(tenant).bind(message)).await?;
         row.as_ref().map(OutboundRow::read).transpose()
     }
