@@ -8,7 +8,7 @@
 //! What always holds:
 //! - What the matrix does not grant is denied; no role, no data (law 7).
 //! - A cookie's value is never stored, only its SHA-256; a name, a draft and a launch's state are stored sealed.
-//! - A role that was lost in the EHR is lost in every session at its next request.
+//! - A role that a new launch no longer finds in the EHR is lost in every session of that person at its next request.
 //! - Whatever starts, ends or refuses a session stands in the audit log, written in the same transaction.
 
 mod consenting;

@@ -118,7 +118,7 @@ pub enum SigningAlgorithm {
     Rs384,
 }
 
-/// `[[tenants]]`: one practice. Policy, numbers and reminders seed the database's versioned copy.
+/// `[[tenants]]`: one practice. What stands here rules from the next start; the database keeps the versions that ruled.
 #[derive(Debug, Clone)]
 pub struct TenantSettings {
     /// The practice in URLs, and what its rows are found by: it does not change.
@@ -139,7 +139,7 @@ pub struct TenantSettings {
     pub reminders: Vec<ReminderRule>,
     /// How often the EHR is asked for changes.
     pub poll_interval: Duration,
-    /// How long a staff session lives without a request (G3).
+    /// How long a staff session lives without a request.
     pub session_idle: IdleTimeout,
     /// The origins whose pages may frame the inbox: the EHR's.
     pub frame_ancestors: Vec<String>,
@@ -151,9 +151,9 @@ pub struct TenantSettings {
     pub carrier: CarrierSettings,
     /// The practice's own numbers at the carrier, one at least, none with another tenant.
     pub numbers: Vec<ClinicNumber>,
-    /// How many automated texts a number may get, where the legal basis asks for a limit (D11).
+    /// How many automated texts a number may get, where the legal basis asks for a limit.
     pub caps: Option<Caps>,
-    /// Where sources of policy disagree: the strict reading, unless a switch says otherwise (D10).
+    /// Where sources of policy disagree: the strict reading, unless a switch says otherwise.
     pub policies: Policies,
 }
 
@@ -174,7 +174,7 @@ pub struct EhrSettings {
     pub backend: Arc<Registration>,
     /// The scopes that Backend Services asks for.
     pub backend_scopes: Vec<String>,
-    /// What shows that a person signed in to the EHR with more than a password (G4).
+    /// What shows that a person signed in to the EHR with more than a password.
     pub mfa: MfaSettings,
     /// The practice in its EHR, as `Organization/123`: the sender and recipient of its texts in the chart.
     pub organization: Option<String>,

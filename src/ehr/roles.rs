@@ -1,4 +1,4 @@
-//! The EHR's roles mirrored: what `PractitionerRole` says gives our roles, and nothing else does (A7);
+//! The EHR's roles mirrored: what `PractitionerRole` says gives our roles, and nothing else does;
 //! a role at another practice of the same EHR gives none here.
 
 use super::{Ehr, EhrError};

@@ -1,6 +1,6 @@
 //! What answers over HTTP: the router and its layers, the mapping of errors, health, and the staff inbox.
 //!
-//! `app.rs` builds the sections and hands them to [`router`]; every other room is called from here and calls nothing
+//! `app` builds the sections and hands them to [`router`]; every other room is called from here and calls nothing
 //! here. What always holds:
 //! - Every answer carries a request id that we made; an id that a client sends is ignored.
 //! - Neither logs nor metrics hold a query string, a header, a body, or a path beyond its route's pattern.

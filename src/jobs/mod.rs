@@ -1,6 +1,6 @@
 //! The durable job queue, in the same database as the data that its jobs are about.
 //!
-//! Every room enqueues in the transaction of the change that causes the job ([`enqueue`]); `app.rs` binds kinds to
+//! Every room enqueues in the transaction of the change that causes the job ([`enqueue`]); `app` binds kinds to
 //! handlers and runs the [`Worker`]. Always: a job carries ids, never protected information; a job is run by whoever
 //! holds its lease token and only that holder can finish it; within a lane jobs run one after the other in the order in
 //! which they were enqueued; a job that keeps failing becomes a dead letter that an operator can see and release.

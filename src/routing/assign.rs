@@ -1,4 +1,4 @@
-//! A person says whose text one is that could not be told by its number alone (B10).
+//! A person says whose text one is that could not be told by its number alone.
 
 use super::{StaffTask, TaskReason, task::tell_pages};
 use crate::{

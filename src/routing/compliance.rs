@@ -1,4 +1,4 @@
-//! STOP, START and HELP: in force in the transaction that reads them (D2, D3).
+//! STOP, START and HELP: in force in the transaction that reads them.
 
 use crate::{
     audit::{self, Action, Actor, AuditEntry, AuditSigner, Detail},
@@ -20,7 +20,7 @@ pub(super) struct Wish {
     pub(super) tenant: Id<Tenant>,
     pub(super) message: Id<Message>,
     pub(super) number_token: Vec<u8>,
-    /// Everybody on the number: STOP from a shared phone stops it for all (D2).
+    /// Everybody on the number: STOP from a shared phone stops it for all.
     pub(super) patients: Vec<Id<Patient>>,
     pub(super) what: Compliance,
     /// When the text arrived.

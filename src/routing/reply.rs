@@ -60,7 +60,7 @@ struct Received {
 
 impl Received {
     /// Whose text it is: the patient who was asked, if it answers the question; otherwise whoever is alone on the
-    /// number. Of several nobody, and a person decides (B10).
+    /// number. Of several nobody, and a person decides.
     fn patient(&self, route: Route) -> Option<Id<Patient>> {
         match (&self.question, self.patients.as_slice()) {
             (Some(question), _) if route == Route::Workflow => Some(question.patient),

@@ -1,5 +1,5 @@
 //! What a patient told staff, or a list that the practice imports says, about texts: in force in the transaction that
-//! records it (D3, D9).
+//! records it.
 //!
 //! The same path as STOP and START from the phone: under the lock of the number that attempts take too, so that what
 //! leaves next follows it.
@@ -87,7 +87,7 @@ impl ToldConsent {
     }
 
     /// A new explicit consent opens a number that staff had stopped on the patient's word. STOP from the phone, or a
-    /// block at the carrier, it does not touch (D3).
+    /// block at the carrier, it does not touch.
     async fn grant(&self, tx: &mut Tx) -> Result<(InForce, &'static str), DbError> {
         let opened = consent::release_of_staff(tx, self.tenant, &self.number_token, self.effective_at).await?;
         let standing =

@@ -17,7 +17,7 @@ pub(super) enum Route {
     Nobody,
 }
 
-/// Routes by precedence: emergency, clinical, opt-out, money, anger, rest (B17). Opting out itself is not routed: it is
+/// Routes by precedence: emergency, clinical, opt-out, money, anger, rest. Opting out itself is not routed: it is
 /// in force already; what else the text says is. What was not understood may be anything, so it goes to those who may
 /// read anything a patient writes: nurses.
 pub(super) fn route(reading: &Reading, asked: Option<Context>) -> Route {

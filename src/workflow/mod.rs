@@ -2,7 +2,7 @@
 //!
 //! Owns the conversation about each visit and each refill: a row per workflow, whose every step is one transaction from
 //! the revision that it was decided on, together with the texts, the work for people and the jobs that it causes. Called
-//! by jobs that `app.rs` binds: `AppointmentChanged` ([`Workflows::appointment_changed`]), [`REMINDER_DUE`],
+//! by jobs that `app` binds: `AppointmentChanged` ([`Workflows::appointment_changed`]), [`REMINDER_DUE`],
 //! `ReplyRead` ([`Workflows::reply_read`]), `TextChanged` ([`Workflows::text_changed`]), [`WORKFLOW_TIMEOUT`],
 //! `RefillDue` and `RefillTaskChanged`. What it needs of
 //! the EHR is in [`ports`](Scheduling). Always: a handler may run twice; before an answer is acted on the appointment is
