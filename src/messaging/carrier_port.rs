@@ -76,8 +76,12 @@ pub struct ReceivedTexts {
 
 /// A company that carries texts, with one account's credentials.
 pub trait Carrier: Send + Sync {
-    /// The name under which messages and watermarks of this carrier are stored, such as `twilio`.
+    /// The name under which messages and watermarks of this carrier are stored, such as `twilio`. Its webhooks are at
+    /// `/carriers/{name}/{practice}/…`.
     fn name(&self) -> &'static str;
+
+    /// The longest time for which the carrier can be asked to go on trying ([`OutgoingText::validity`]).
+    fn longest_validity(&self) -> Duration;
 
     /// How long [`Carrier::send`] may take at the most, from its call to its outcome. An attempt without an outcome is
     /// left alone until its send-by plus twice this.

@@ -3,7 +3,7 @@
 use super::{
     AboutText, Class, Message, MessagingError,
     attempt::{CommitAttempt, Committed, DropUnreadable},
-    carrier_port::{Attempt, NotSentReason, OutgoingText, Remedy, SendOutcome, UnknownReason},
+    carrier_port::{Attempt, Carrier, NotSentReason, OutgoingText, Remedy, SendOutcome, UnknownReason},
     changed::changed_job,
     gate::{self, QuietHours},
     journal::Journal,
@@ -32,8 +32,6 @@ const SEND_WITHIN: SignedDuration = SignedDuration::from_secs(15);
 /// A text that waits for an event is woken by it; it also looks again by itself, the more seldom the longer it waits:
 /// the end of a question or of its turn wakes nobody.
 const LOOK_AGAIN: (SignedDuration, SignedDuration) = (SignedDuration::from_secs(2), SignedDuration::from_secs(60));
-/// Twilio's longest validity period, in seconds; others take no less.
-const LONGEST_VALIDITY: i64 = 36_000;
 
 /// Sends texts.
 #[derive(Clone)]
@@ -127,7 +125,7 @@ impl Sender {
             }),
             Committed::Cleared(class, closes) => {
                 opened.row.class = class;
-                let text = self.outgoing(&practice, opened, (attempt, send_by), closes)?;
+                let text = self.outgoing(&practice, &*carrier, opened, (attempt, send_by), closes)?;
                 let message = text.1;
                 let outcome = carrier.send(gate::cleared(text.0)).await;
                 self.conclude(tenant, message, outcome, carrier.name()).await
@@ -280,16 +278,17 @@ impl Sender {
     fn outgoing(
         &self,
         practice: &Practice,
+        carrier: &dyn Carrier,
         opened: Opened,
         (attempt, send_by): (Id<Attempt>, Timestamp),
         closes: Option<Timestamp>,
     ) -> Result<(OutgoingText, Id<Message>), MessagingError> {
         let mut status_callback = practice
             .public_url
-            .join(&format!("carriers/twilio/{}/status", practice.slug))
+            .join(&format!("carriers/{}/{}/status", carrier.name(), practice.slug))
             .map_err(|_| MessagingError::NotConfigured)?;
         status_callback.query_pairs_mut().append_pair("attempt", &attempt.to_string());
-        let validity = self.validity(&opened.row, closes);
+        let validity = self.validity(&opened.row, closes, carrier.longest_validity());
         let text = OutgoingText {
             tenant: practice.tenant,
             attempt,
@@ -304,7 +303,7 @@ impl Sender {
     }
 
     /// How long the carrier may try: until the text is stale or quiet hours begin, whichever comes first.
-    fn validity(&self, row: &OutboundRow, closes: Option<Timestamp>) -> Duration {
+    fn validity(&self, row: &OutboundRow, closes: Option<Timestamp>, longest: Duration) -> Duration {
         let now = self.settler.instruments.now();
         let closes = match row.class.rule().quiet_hours {
             QuietHours::Wait => closes,
@@ -312,8 +311,10 @@ impl Sender {
             _ => None,
         };
         let ends = [closes, row.expires_at].into_iter().flatten().min();
-        let seconds = ends.map_or(LONGEST_VALIDITY, |end| end.duration_since(now).as_secs());
-        Duration::from_secs(u64::try_from(seconds.clamp(1, LONGEST_VALIDITY)).unwrap_or(1))
+        let Some(end) = ends else { return longest };
+        // What is past already still gets a second: whether it may leave at all was decided before.
+        let left = Duration::try_from(end.duration_since(now)).unwrap_or_default();
+        Duration::from_secs(left.as_secs().max(1)).min(longest)
     }
 }
 

@@ -25,7 +25,6 @@ mod scopes;
 #[cfg(test)]
 mod tests;
 mod token_endpoint;
-mod user_grant;
 
 pub use backend::{BackendServices, RefreshPolicy};
 pub use discovery::SmartConfiguration;
@@ -36,7 +35,6 @@ pub use keys::{SigningAlgorithm, SigningKey, SigningKeys};
 pub use launch::{Callback, FhirContext, LaunchBegun, LaunchCompleted, LaunchState, VendorFields};
 pub use registration::{ClientAuthentication, ClientRegistration, EhrServer, LaunchRegistration, admit};
 pub use scopes::{GrantedScopes, Interaction, ResourceScope, ScopeLevel};
-pub use user_grant::{GrantStore, StoreFault, StoredGrant, UserGrant};
 
 use crate::fhir::{FhirError, Limits};
 use crate::kernel::Instruments;

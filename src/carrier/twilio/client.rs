@@ -157,6 +157,10 @@ impl Carrier for Twilio {
         "twilio"
     }
 
+    fn longest_validity(&self) -> Duration {
+        sending::LONGEST_VALIDITY
+    }
+
     fn answers_within(&self) -> Duration {
         self.account.timeouts.answer
     }

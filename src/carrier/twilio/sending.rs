@@ -12,7 +12,7 @@ use url::form_urlencoded;
 const LONGEST_TEXT: usize = 1600;
 
 /// The longest `ValidityPeriod`, in seconds; also what Twilio assumes without one.
-const LONGEST_VALIDITY: u64 = 36_000;
+pub(super) const LONGEST_VALIDITY: Duration = Duration::from_hours(10);
 
 /// The longest wait that we let ourselves be told.
 const LONGEST_WAIT: Duration = Duration::from_hours(24);
@@ -33,7 +33,7 @@ pub(super) fn form(text: &OutgoingText, messaging_service_sid: Option<&str>) -> 
     if callback.fragment().is_none() {
         callback.set_fragment(Some(CONNECTION_OVERRIDES));
     }
-    let validity = text.validity.as_secs().clamp(1, LONGEST_VALIDITY).to_string();
+    let validity = text.validity.as_secs().clamp(1, LONGEST_VALIDITY.as_secs()).to_string();
     let mut form = form_urlencoded::Serializer::new(String::new());
     form.append_pair("To", text.to.as_e164())
         .append_pair("From", text.from.as_e164())

@@ -3,7 +3,6 @@
 mod backend;
 mod identity;
 mod launch;
-mod user_grant;
 
 use super::*;
 use crate::fhir::ServerBase;

@@ -128,6 +128,10 @@ impl Carrier for FakeCarrier {
         "fake"
     }
 
+    fn longest_validity(&self) -> Duration {
+        Duration::from_hours(10)
+    }
+
     fn answers_within(&self) -> Duration {
         Duration::from_secs(10)
     }
