@@ -297,8 +297,9 @@ async fn attempts(bench: &Bench, worker: &Worker, count: usize) {
 
 #[tokio::test]
 async fn what_no_attempt_could_do_goes_to_the_last_resort_however_the_last_one_ended() {
+    type Attempt = fn(LeasedJob) -> BoxFuture<'static, Outcome>;
     let limits = WorkerLimits { lease: Duration::from_millis(40), ..WorkerLimits::default() };
-    let endings: [(&str, fn(LeasedJob) -> BoxFuture<'static, Outcome>); 4] = [
+    let endings: [(&str, Attempt); 4] = [
         ("broken", |_| async { Err(JobError::retry("broken")) }.boxed()),
         ("no-use", |_| async { Err(JobError::dead("no-use")) }.boxed()),
         ("panic", |_| async { panic!("as a test wants it") }.boxed()),

@@ -70,14 +70,7 @@ impl Worker {
     /// A worker that knows no kind of job yet.
     #[must_use]
     pub fn new(db: Db, instruments: Instruments, limits: WorkerLimits) -> Self {
-        Self {
-            db,
-            instruments,
-            limits,
-            handlers: HashMap::new(),
-            last_resorts: HashMap::new(),
-            reserved: Vec::new(),
-        }
+        Self { db, instruments, limits, handlers: HashMap::new(), last_resorts: HashMap::new(), reserved: Vec::new() }
     }
 
     /// Binds `kind` to its handler.
