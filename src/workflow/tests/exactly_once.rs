@@ -3,6 +3,7 @@
 use super::*;
 use crate::db::sql;
 use serde_json::Value;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 const SENT: &str = "Your refill request is with your care team";
@@ -48,9 +49,13 @@ async fn two_quick_yes_answers_ask_the_prescriber_once() {
         async move { worker.run_due().await.unwrap() }
     });
     reached.await.unwrap();
-    while waiting_answers(&bench).await < 1 {
-        tokio::task::yield_now().await;
-    }
+    let other_had_its_turn = async {
+        while waiting_answers(&bench).await < 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let had = tokio::time::timeout(Duration::from_secs(30), other_had_its_turn).await;
+    assert!(had.is_ok(), "both act on the refill");
     open.send(()).unwrap();
     acting.await.unwrap();
     bench.settle().await;
