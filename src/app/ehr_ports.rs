@@ -176,6 +176,7 @@ impl Scheduling for EhrPorts {
         Box::pin(async move {
             match self.make_move(wanted).await {
                 Ok(ehr::MoveOutcome::Moved { start, end, version }) => MoveOutcome::Moved { start, end, version },
+                Ok(ehr::MoveOutcome::Contested) => MoveOutcome::Contested,
                 Ok(ehr::MoveOutcome::SlotTaken) => MoveOutcome::SlotTaken,
                 Ok(ehr::MoveOutcome::AppointmentChanged) | Err(EhrError::Conflict | EhrError::NotFound) => {
                     MoveOutcome::AppointmentChanged

@@ -51,6 +51,11 @@ fn ehr_side(worker: Worker, rooms: &Rooms) -> Worker {
     let worker = on(worker, ehr::RELEASE_SLOT_HOLD, &side.ports, |room, job| async move {
         room.scheduling.release_hold(&room.ehrs, job).await
     });
+    let scheduling = side.ports.scheduling.clone();
+    let worker = worker.bind_last_resort(ehr::RELEASE_SLOT_HOLD, move |job, _| {
+        let scheduling = scheduling.clone();
+        async move { scheduling.strand_hold(job).await }
+    });
     on(worker, chart::FILE_CONVERSATION, &side.filing, |room, job| async move { room.file(job).await })
 }
 
@@ -60,6 +65,12 @@ fn workflows(worker: Worker, rooms: &Rooms) -> Worker {
         on(worker, feed::APPOINTMENT_CHANGED, all, |room, job| async move { room.appointment_changed(job).await });
     let worker = on(worker, workflow::REMINDER_DUE, all, |room, job| async move { room.reminder_due(job).await });
     let worker = on(worker, routing::REPLY_READ, all, |room, job| async move { room.reply_read(job).await });
+    let flows = all.clone();
+    let worker = worker.bind_last_resort(routing::REPLY_READ, move |job, _| {
+        let flows = flows.clone();
+        async move { flows.reply_given_up(job).await }
+    });
+    let worker = on(worker, ehr::SLOT_STRANDED, all, |room, job| async move { room.slot_stranded(job).await });
     let worker = on(worker, workflow::WORKFLOW_TIMEOUT, all, |room, job| async move { room.timeout(job).await });
     let worker = on(worker, feed::REFILL_DUE, all, |room, job| async move { room.refill_due(job).await });
     on(worker, feed::REFILL_TASK_CHANGED, all, |room, job| async move { room.refill_task_changed(job).await })

@@ -22,7 +22,10 @@ pub use error::EhrError;
 pub use ledger::{IDENTIFIER_SYSTEM, Ledger, WriteIntent, WrittenRef};
 pub use refill::{DueRefill, DueRefills, RefillOutcome, Refills, due_refills, task_status};
 pub use roles::{RoleRule, mirrored_roles};
-pub use scheduling::{Move, MoveOutcome, OfferedSlot, RELEASE_SLOT_HOLD, Scheduling, SlotHolder, VisitChange, Wanted};
+pub use scheduling::{
+    Move, MoveOutcome, OfferedSlot, RELEASE_SLOT_HOLD, SLOT_STRANDED, Scheduling, SlotHolder, SlotStranded,
+    VisitChange, Wanted,
+};
 pub use scope::Scope;
 
 use crate::{

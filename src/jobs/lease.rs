@@ -43,6 +43,11 @@ impl LeasedJob {
         self.attempt >= self.max_attempts
     }
 
+    /// Whether the last attempt was started before and never concluded: its process came to an end.
+    pub(super) const fn is_past_last_attempt(&self) -> bool {
+        self.attempt > self.max_attempts
+    }
+
     /// Finishes the job in the transaction of its effect, so that both are there or neither.
     ///
     /// # Errors

@@ -3,7 +3,7 @@ use crate::{
     db::{Command, Db},
     kernel::{ManualClock, SeededEntropy, clock::from_millis},
 };
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, future::BoxFuture};
 use jiff::SignedDuration;
 use std::{
     sync::{Arc, Mutex},
@@ -270,4 +270,67 @@ fn dead_letters_show_in_the_metrics() {
     metrics::with_local_recorder(&recorder, || JobCounts { ready: 1, leased: 0, dead: 2 }.record());
     let shown = recorder.handle().render();
     assert!(shown.contains("chartwire_jobs{state=\"dead\"} 2"), "{shown}");
+}
+
+/// A worker whose handler ends by `attempt`, and what its last resort was told.
+fn with_last_resort<F, R>(bench: &Bench, limits: WorkerLimits, attempt: F) -> (Worker, Arc<Mutex<Vec<&'static str>>>)
+where
+    F: Fn(LeasedJob) -> R + Send + Sync + 'static,
+    R: Future<Output = Outcome> + Send + 'static,
+{
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let notes = Arc::clone(&told);
+    let worker = Worker::new(bench.db.clone(), bench.instruments.clone(), limits);
+    let worker = worker.bind("Test", attempt).bind_last_resort("Test", move |_, code| {
+        notes.lock().unwrap().push(code);
+        async { Ok(()) }
+    });
+    (worker, told)
+}
+
+async fn attempts(bench: &Bench, worker: &Worker, count: usize) {
+    for _ in 0..count {
+        worker.run_due().await.unwrap();
+        bench.clock.advance(SignedDuration::from_mins(20));
+    }
+}
+
+#[tokio::test]
+async fn what_no_attempt_could_do_goes_to_the_last_resort_however_the_last_one_ended() {
+    type Attempt = fn(LeasedJob) -> BoxFuture<'static, Outcome>;
+    let limits = WorkerLimits { lease: Duration::from_millis(40), ..WorkerLimits::default() };
+    let endings: [(&str, Attempt); 4] = [
+        ("broken", |_| async { Err(JobError::retry("broken")) }.boxed()),
+        ("no-use", |_| async { Err(JobError::dead("no-use")) }.boxed()),
+        ("panic", |_| async { panic!("as a test wants it") }.boxed()),
+        ("timeout", |_| std::future::pending().boxed()),
+    ];
+    for (code, ending) in endings {
+        let bench = Bench::new().await;
+        bench.enqueue(bench.job("doomed").attempts(2)).await;
+        let (worker, told) = with_last_resort(&bench, limits, ending);
+        attempts(&bench, &worker, 4).await;
+        assert_eq!(*told.lock().unwrap(), [code]);
+        assert_eq!(counts(&bench.db).await.unwrap(), JobCounts::default(), "{code}: no dead letter");
+    }
+}
+
+#[tokio::test]
+async fn a_job_whose_last_attempt_never_concluded_is_not_attempted_again() {
+    let bench = Bench::new().await;
+    bench.enqueue(bench.job("deadly").attempts(1)).await;
+    // The process comes to an end within the attempt.
+    let claim = super::lease::Claim {
+        token: [9; 16],
+        now: bench.instruments.now(),
+        lease: Duration::from_secs(10),
+        limit: 1,
+        kinds: super::lease::Kinds::Except(vec![]),
+    };
+    assert_eq!(bench.db.execute(claim).await.unwrap().len(), 1);
+    bench.clock.advance(SignedDuration::from_secs(11));
+    let (worker, told) =
+        with_last_resort(&bench, WorkerLimits::default(), |_| async { panic!("it was attempted again") });
+    attempts(&bench, &worker, 1).await;
+    assert_eq!(*told.lock().unwrap(), ["never-concluded"]);
 }

@@ -23,6 +23,7 @@ const COUNT_EVERY: Duration = Duration::from_secs(30);
 /// What a handler gives.
 pub type Outcome = Result<(), JobError>;
 type Handler = Arc<dyn Fn(LeasedJob) -> BoxFuture<'static, Outcome> + Send + Sync>;
+type LastResort = Arc<dyn Fn(LeasedJob, &'static str) -> BoxFuture<'static, Outcome> + Send + Sync>;
 
 /// The worker's limits.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +62,7 @@ pub struct Worker {
     instruments: Instruments,
     limits: WorkerLimits,
     handlers: HashMap<&'static str, Handler>,
+    last_resorts: HashMap<&'static str, LastResort>,
     reserved: Vec<Vec<&'static str>>,
 }
 
@@ -68,7 +70,7 @@ impl Worker {
     /// A worker that knows no kind of job yet.
     #[must_use]
     pub fn new(db: Db, instruments: Instruments, limits: WorkerLimits) -> Self {
-        Self { db, instruments, limits, handlers: HashMap::new(), reserved: Vec::new() }
+        Self { db, instruments, limits, handlers: HashMap::new(), last_resorts: HashMap::new(), reserved: Vec::new() }
     }
 
     /// Binds `kind` to its handler.
@@ -79,6 +81,19 @@ impl Worker {
         R: Future<Output = Outcome> + Send + 'static,
     {
         self.handlers.insert(kind, Arc::new(move |job| handler(job).boxed()));
+        self
+    }
+
+    /// Says what becomes of a job of `kind` that no attempt could do, however the last one ended: refused, failed,
+    /// panicked or out of time. It is called with the constant word of the last error. Where it is done the job is, and
+    /// no dead letter remains.
+    #[must_use]
+    pub fn bind_last_resort<F, R>(mut self, kind: &'static str, last_resort: F) -> Self
+    where
+        F: Fn(LeasedJob, &'static str) -> R + Send + Sync + 'static,
+        R: Future<Output = Outcome> + Send + 'static,
+    {
+        self.last_resorts.insert(kind, Arc::new(move |job, code| last_resort(job, code).boxed()));
         self
     }
 
@@ -201,22 +216,7 @@ impl Worker {
 
     async fn work(&self, job: LeasedJob) {
         let started = std::time::Instant::now();
-        let outcome = match self.handlers.get(job.kind.as_str()) {
-            // Another version of the program knows it; this one lets it wait.
-            None => Err(JobError::Postpone {
-                code: "unknown-kind",
-                until: later(self.instruments.now(), Duration::from_mins(1)),
-            }),
-            Some(handler) => {
-                let bounded =
-                    tokio::time::timeout(self.limits.lease, AssertUnwindSafe(handler(job.clone())).catch_unwind());
-                match bounded.await {
-                    Ok(Ok(outcome)) => outcome,
-                    Ok(Err(_panic)) => Err(JobError::retry("panic")),
-                    Err(_elapsed) => Err(JobError::retry("timeout")),
-                }
-            }
-        };
+        let outcome = self.outcome(&job).await;
         metrics::histogram!("chartwire_job_seconds", "kind" => job.kind.clone()).record(started.elapsed());
         if let Err(error) = self.conclude(job, outcome).await {
             // The lease runs out and the job is taken up again.
@@ -224,12 +224,39 @@ impl Worker {
         }
     }
 
+    async fn outcome(&self, job: &LeasedJob) -> Outcome {
+        let Some(handler) = self.handlers.get(job.kind.as_str()) else {
+            // Another version of the program knows it; this one lets it wait.
+            let until = later(self.instruments.now(), Duration::from_mins(1));
+            return Err(JobError::Postpone { code: "unknown-kind", until });
+        };
+        let Some(last_resort) = self.last_resorts.get(job.kind.as_str()) else {
+            return bounded(self.limits.lease, handler(job.clone())).await;
+        };
+        // What follows the attempt has to come within the lease, too.
+        let for_last_resort = self.limits.lease / 4;
+        let outcome = if job.is_past_last_attempt() {
+            Err(JobError::dead("never-concluded"))
+        } else {
+            bounded(self.limits.lease.saturating_sub(for_last_resort), handler(job.clone())).await
+        };
+        let code = match outcome {
+            Err(JobError::Dead { code }) => code,
+            Err(JobError::Retry { code, .. }) if job.is_last_attempt() => code,
+            outcome => return outcome,
+        };
+        tracing::error!(job = %job.id, kind = %job.kind, code, "a job cannot be done; its last resort takes it");
+        metrics::counter!("chartwire_job_last_resorts_total", "kind" => job.kind.clone(), "code" => code).increment(1);
+        bounded(for_last_resort, last_resort(job.clone(), code)).await
+    }
+
     async fn conclude(&self, job: LeasedJob, outcome: Outcome) -> Result<(), DbError> {
         let now = self.instruments.now();
         let (run_at, dead, counts, code) = match outcome {
             Ok(()) => return self.db.execute_grouped(Finish(job)).await,
             Err(JobError::Retry { code, after }) => {
-                let pause = after.unwrap_or_else(|| self.backoff(job.attempt));
+                // Who asks for a second's patience all along is away all the same: attempts must last for the outage.
+                let pause = self.backoff(job.attempt).max(after.unwrap_or_default());
                 (later(now, pause), job.is_last_attempt(), true, code)
             }
             Err(JobError::Postpone { code, until }) => (until, false, false, code),
@@ -255,6 +282,15 @@ impl Worker {
         });
         // A job in a lane may be due and have to wait for an earlier one: do not spin on it.
         until_next.clamp(Duration::from_millis(5), self.limits.poll)
+    }
+}
+
+/// What `work` gives, if it neither panics nor takes longer than `limit`.
+async fn bounded(limit: Duration, work: BoxFuture<'static, Outcome>) -> Outcome {
+    match tokio::time::timeout(limit, AssertUnwindSafe(work).catch_unwind()).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_panic)) => Err(JobError::retry("panic")),
+        Err(_elapsed) => Err(JobError::retry("timeout")),
     }
 }
 

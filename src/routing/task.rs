@@ -74,6 +74,10 @@ reasons! {
     EhrRefused = "ehr-refused",
     /// Nobody knows whether the EHR took a change.
     EhrUnknown = "ehr-unknown",
+    /// The EHR may have two visits at one time, one of them moved there by us.
+    DoubleBooked = "double-booked",
+    /// The EHR keeps a time for a move that was not made.
+    SlotHeld = "slot-held",
     /// A text could not be delivered.
     Undelivered = "undelivered",
     /// Nobody knows whether a text left.

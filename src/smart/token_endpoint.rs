@@ -1,4 +1,4 @@
-//! The token endpoint: codes, refresh tokens and assertions for access tokens, by the `oauth2` crate over our own
+//! The token endpoint: codes and assertions for access tokens, by the `oauth2` crate over our own
 //! HTTP client (RFC 6749 section 5).
 
 use super::assertion::{ASSERTION_TYPE, client_assertion};
@@ -12,7 +12,7 @@ use oauth2::basic::{
     BasicTokenType,
 };
 use oauth2::{
-    AuthorizationCode, Client, ClientId, EndpointNotSet, EndpointSet, PkceCodeVerifier, RedirectUrl, RefreshToken,
+    AuthorizationCode, Client, ClientId, EndpointNotSet, EndpointSet, PkceCodeVerifier, RedirectUrl,
     RequestTokenError, Scope, StandardRevocableToken, StandardTokenResponse, TokenResponse as _, TokenUrl,
 };
 use serde::{Deserialize, Serialize};
@@ -91,17 +91,6 @@ impl TokenEndpoint<'_> {
         let client = self.oauth();
         let mut request = client.exchange_client_credentials();
         request = request.add_scopes(self.client.scopes.iter().cloned().map(Scope::new));
-        for (name, value) in self.authentication()? {
-            request = request.add_extra_param(name, value);
-        }
-        self.grant(request.request_async(self).await)
-    }
-
-    /// Exchanges a refresh token (RFC 6749 section 6), which must not be used again if a new one comes back.
-    pub(super) async fn refresh(&self, refresh_token: &SecretToken) -> Result<Grant, TokenError> {
-        let client = self.oauth();
-        let refresh_token = RefreshToken::new(refresh_token.expose().to_owned());
-        let mut request = client.exchange_refresh_token(&refresh_token);
         for (name, value) in self.authentication()? {
             request = request.add_extra_param(name, value);
         }

@@ -13,18 +13,15 @@ use super::{
 };
 use crate::{
     access::Team,
-    db::{Command, DbError, Tx, sql},
+    db::sql,
     jobs::{JobError, LeasedJob, Outcome},
     kernel::{Id, PhoneNumber, Tenant},
     messaging::{self, AboutText, Message, MessagingError, NewQuestion, OpenQuestion, thread::TextRecord},
     practice::Practice,
-    routing::{NewTask, TaskReason, open_task},
+    routing::{NewTask, TaskReason},
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use std::{sync::Arc, time::Duration};
-
-/// How soon another answer to a workflow that is busy looks again.
-const BUSY_FOR: SignedDuration = SignedDuration::from_secs(5);
 
 /// A reply with what it answers.
 pub(super) struct Reply {
@@ -39,10 +36,15 @@ pub(super) struct Reply {
 impl Reply {
     /// Work for a person, once for this reply.
     pub(super) fn task(&self, flows: &Workflows, team: Team, reason: TaskReason, about: &str) -> NewTask {
-        let key = format!("answer:{}:{}", self.text.id, reason.code());
+        let key = answer_key(self.text.id, reason);
         let task = flows.task(&self.practice, (team, reason), self.to.patient, about.to_owned(), key);
         NewTask { message: Some(self.text.id), ..task }
     }
+}
+
+/// What makes work about an answer the same work.
+pub(super) fn answer_key(message: Id<Message>, reason: TaskReason) -> String {
+    format!("answer:{message}:{}", reason.code())
 }
 
 /// A reply about a visit, claimed.
@@ -125,25 +127,19 @@ impl Next {
     }
 }
 
-/// What became of a claim.
-enum Claimed {
-    /// The answer is ours to act on.
-    Ours(Box<WorkflowRow>),
-    /// Another answer is being acted on.
-    Busy,
-    /// It has been dealt with.
-    Done,
-}
-
 impl Workflows {
-    /// Acts on an answer.
-    pub(super) async fn answer(&self, job: &LeasedJob) -> Outcome {
+    /// Handles [`crate::routing::REPLY_READ`]: acts on an answer. What no attempt can deal with is
+    /// [given up](Workflows::reply_given_up).
+    ///
+    /// # Errors
+    /// [`JobError::Postpone`] while an earlier answer is acted on; otherwise as something is away or cannot be.
+    pub async fn reply_read(&self, job: LeasedJob) -> Outcome {
         let AboutText { message } = job.payload()?;
-        let Some(reply) = self.reply(job, message).await? else { return Ok(()) };
+        let Some(reply) = self.reply(&job, message).await? else { return Ok(()) };
         let query = WorkflowRow::with_id(job.tenant, reply.question.workflow);
         let Some(row) = self.db.optional(query).await? else { return Ok(()) };
         match WorkflowRow::read(&row)? {
-            row if row.kind == REFILL => self.refill_answered(row, reply).await,
+            row if row.kind == REFILL => self.refill_answered(row.id, reply).await,
             row if row.kind == VISIT => self.visit_answered(row.id, reply).await,
             _ => Ok(()),
         }
@@ -176,24 +172,7 @@ impl Workflows {
     }
 
     async fn visit_answered(&self, workflow: Id<Workflow>, reply: Reply) -> Outcome {
-        let unclear = reply.task(self, Team::Nursing, TaskReason::NotUnderstood, "");
-        let claim = ClaimAnswer {
-            tenant: reply.practice.tenant,
-            workflow,
-            question: reply.question.id,
-            message: reply.text.id,
-            answer: reply.answer.clone(),
-            unclear: NewTask { about: None, ..unclear },
-            now: self.instruments.now(),
-        };
-        let row = match self.db.execute(claim).await? {
-            Claimed::Ours(row) => *row,
-            Claimed::Done => return Ok(()),
-            Claimed::Busy => {
-                let until = self.instruments.now().checked_add(BUSY_FOR).unwrap_or(Timestamp::MAX);
-                return Err(JobError::Postpone { code: "workflow-busy", until });
-            }
-        };
+        let Some(row) = self.claim(workflow, &reply).await? else { return Ok(()) };
         let Some(turn) = self.turn(row, reply).await? else { return Err(JobError::dead("appointment-missing")) };
         let next = self.decide(&turn).await?;
         self.write_turn(turn, next).await
@@ -227,7 +206,7 @@ impl Workflows {
         let start = current.as_ref().filter(|current| current.is_on()).map(|current| current.start);
         match (truth(start, &turn.visit, &step, turn.now), current) {
             (Truth::AsTold, _) => self.act(turn, step).await,
-            (Truth::Landed, Some(current)) => Ok(Self::landed(turn, &current)),
+            (Truth::Landed, Some(current)) => self.land(turn, &step, &current).await,
             (Truth::Moved, Some(current)) => Ok(Self::moved_by_staff(turn, &current)),
             (Truth::Past, _) => Ok(self.too_late(turn)),
             // It may be our own doing, of which nobody has heard.
@@ -329,51 +308,4 @@ pub(super) fn parsed<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, Jo
 
 pub(super) fn written(value: &impl serde::Serialize) -> Result<String, JobError> {
     serde_json::to_string(value).map_err(|_| JobError::dead("stored-value"))
-}
-
-/// Takes an answer to be acted on.
-struct ClaimAnswer {
-    tenant: Id<Tenant>,
-    workflow: Id<Workflow>,
-    question: Id<messaging::Question>,
-    message: Id<Message>,
-    answer: Answer,
-    /// For whoever looks at a second, different answer.
-    unclear: NewTask,
-    now: Timestamp,
-}
-
-impl Command for ClaimAnswer {
-    type Output = Claimed;
-    type Error = DbError;
-
-    async fn run(&self, tx: &mut Tx) -> Result<Claimed, DbError> {
-        let bad = |_| DbError::Decode { column: "data" };
-        let Some(row) = tx.optional(WorkflowRow::with_id(self.tenant, self.workflow)).await? else {
-            return Ok(Claimed::Done);
-        };
-        let mut row = WorkflowRow::read(&row)?;
-        let mut visit: Visit = serde_json::from_str(&row.data).map_err(bad)?;
-        let is_handled = |handled: &Handled| handled.message == self.message;
-        match visit.acting {
-            Some(acting) if acting == self.message => return Ok(Claimed::Ours(Box::new(row))),
-            Some(_) => return Ok(Claimed::Busy),
-            None if visit.handled.as_ref().is_some_and(is_handled) => return Ok(Claimed::Done),
-            None => {}
-        }
-        if !messaging::claim_answer(tx, self.tenant, self.question).await? {
-            // Somebody has answered already: twice the same needs nothing, anything else a person.
-            if visit.handled.as_ref().is_none_or(|handled| handled.answer != self.answer) {
-                open_task(tx, &self.unclear).await?;
-            }
-            return Ok(Claimed::Done);
-        }
-        visit.acting = Some(self.message);
-        row.data = serde_json::to_string(&visit).map_err(bad)?;
-        if !row.write(tx, self.now).await? {
-            return Err(DbError::NotFound);
-        }
-        row.revision += 1;
-        Ok(Claimed::Ours(Box::new(row)))
-    }
 }

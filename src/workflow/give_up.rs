@@ -2,8 +2,8 @@
 
 use super::{
     Workflows,
-    store::{VISIT, WorkflowRow},
-    visit::{Visit, VisitState},
+    claim::Memory,
+    store::{REFILL, VISIT, WorkflowRow},
 };
 use crate::{
     access::Team,
@@ -20,19 +20,12 @@ use jiff::{SignedDuration, Timestamp};
 const HAND_OVER_AGAIN: SignedDuration = SignedDuration::from_mins(1);
 
 impl Workflows {
-    /// Handles [`crate::routing::REPLY_READ`]. An answer that cannot be dealt with, or has not been after the last
-    /// attempt, is left to a person, and what was claimed for it is let go.
+    /// The last resort of [`crate::routing::REPLY_READ`]: an answer that cannot be dealt with, or has not been after the
+    /// last attempt, is left to a person, and what was claimed for it is let go.
     ///
     /// # Errors
-    /// [`JobError::Retry`] as database, vault or EHR are away; [`JobError::Postpone`] while an earlier answer is acted
-    /// on.
-    pub async fn reply_read(&self, job: LeasedJob) -> Outcome {
-        let code = match self.answer(&job).await {
-            Err(JobError::Dead { code }) => code,
-            Err(JobError::Retry { code, .. }) if job.is_last_attempt() => code,
-            outcome => return outcome,
-        };
-        tracing::error!(job = %job.id, code, "an answer cannot be dealt with; a person is asked to");
+    /// [`JobError::Postpone`] while the database is away.
+    pub async fn reply_given_up(&self, job: LeasedJob) -> Outcome {
         let AboutText { message } = job.payload()?;
         let task = NewTask {
             id: self.instruments.new_id(),
@@ -78,6 +71,9 @@ impl Command for GiveUp {
             let row = tx.optional(WorkflowRow::with_id(task.tenant, asked.get("workflow")?)).await?;
             if let Some(row) = row.as_ref().map(WorkflowRow::read).transpose()? {
                 task.about = (row.kind == VISIT).then(|| row.subject.clone());
+                if row.kind == REFILL {
+                    task.team = Team::Pharmacy;
+                }
                 if self.let_go(tx, row).await? {
                     // What was asked of the EHR before it failed, nobody here can tell.
                     task.reason = TaskReason::EhrUnknown;
@@ -91,17 +87,14 @@ impl Command for GiveUp {
 impl GiveUp {
     /// Ends the claim of the answer on its workflow. Answers whether there was one.
     async fn let_go(&self, tx: &mut Tx, mut row: WorkflowRow) -> Result<bool, DbError> {
-        let Some(mut visit) = (row.kind == VISIT).then(|| serde_json::from_str::<Visit>(&row.data).ok()).flatten()
-        else {
-            return Ok(false);
-        };
-        if visit.acting != Some(self.message) {
+        let mut memory = Memory::of(&row)?;
+        if *memory.acting() != Some(self.message) {
             return Ok(false);
         }
-        visit.acting = None;
-        VisitState::WithStaff.code().clone_into(&mut row.state);
+        *memory.acting() = None;
+        memory.with_staff().clone_into(&mut row.state);
         row.deadline = None;
-        row.data = serde_json::to_string(&visit).map_err(|_| DbError::Decode { column: "data" })?;
+        row.data = memory.written()?;
         if row.write(tx, self.task.now).await? { Ok(true) } else { Err(DbError::NotFound) }
     }
 }

@@ -2,14 +2,16 @@
 //!
 //! Owns the conversation about each visit and each refill: a row per workflow, whose every step is one transaction from
 //! the revision that it was decided on, together with the texts, the work for people and the jobs that it causes. Called
-//! by jobs that `app` binds: `AppointmentChanged` ([`Workflows::appointment_changed`]), [`REMINDER_DUE`],
-//! `ReplyRead` ([`Workflows::reply_read`]), `TextChanged` ([`Workflows::text_changed`]), [`WORKFLOW_TIMEOUT`],
+//! by jobs that `app` binds: `AppointmentChanged` ([`Workflows::appointment_changed`]), [`REMINDER_DUE`], `ReplyRead`
+//! ([`Workflows::reply_read`], [`Workflows::reply_given_up`]), `SlotStranded`, `TextChanged`
+//! ([`Workflows::text_changed`]), [`WORKFLOW_TIMEOUT`],
 //! `RefillDue` and `RefillTaskChanged`. What it needs of
 //! the EHR is in [`ports`](Scheduling). Always: a handler may run twice; before an answer is acted on the appointment is
 //! read again; nothing is said to be done that the EHR has not confirmed (law 6).
 
 mod answer;
 mod cancel;
+mod claim;
 mod give_up;
 mod plan;
 mod plan_store;
@@ -21,6 +23,7 @@ mod reminder;
 mod reschedule;
 mod schedule_change;
 mod store;
+mod stranded;
 #[cfg(test)]
 mod tests;
 mod texts;

@@ -90,6 +90,8 @@ pub enum MoveOutcome {
         /// The version that we wrote.
         version: Option<String>,
     },
+    /// The EHR has it there, and perhaps somebody else's visit, too: a person decides. Asked for again it looks again.
+    Contested,
     /// Somebody else has the slot.
     SlotTaken,
     /// The appointment is not what it was; it must be read again.

@@ -1,11 +1,15 @@
 //! Refills: a notice once per due date, YES asks the prescriber, and what they decide is texted back.
+//!
+//! Always: the prescriber is asked once for a due date, however many answers come and whoever acts on them: an answer
+//! claims the workflow first, and the request carries the workflow's id into the EHR.
 
 use super::{
-    RefillDue, RefillTaskChanged, Workflows,
+    RefillDue, RefillTaskChanged, Workflow, Workflows,
     answer::{Reply, parsed, written},
     ports::{RefillStatus, RefillWish, RequestOutcome},
     store::{REFILL, Transition, WorkflowRow},
     texts::{Reach, Recipient, Saying, plain},
+    visit::Handled,
 };
 use crate::{
     access::Team,
@@ -14,6 +18,7 @@ use crate::{
     intent::{Context, Intent},
     jobs::{JobError, LeasedJob, Outcome},
     kernel::{Id, Patient, Tenant},
+    messaging::{self, Message, state},
     practice::Practice,
     routing::{NewTask, TaskReason, open_task},
     template::TextKey,
@@ -23,24 +28,41 @@ use serde::{Deserialize, Serialize};
 
 /// How long a notice is of use, and its answer counts.
 const NOTICE_STANDS: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// How soon a notice that runs out looks again while its answer is acted on.
+const AFTER_ANSWER: SignedDuration = SignedDuration::from_secs(5);
 /// How long news of a request is of use.
 const NEWS_STANDS: SignedDuration = SignedDuration::from_hours(3 * 24);
 
 /// Where the conversation about a refill stands.
-mod stage {
-    pub(super) const ASKED: &str = "asked";
-    pub(super) const REQUESTED: &str = "requested";
-    pub(super) const DECLINED: &str = "declined";
-    pub(super) const WITH_STAFF: &str = "with-staff";
-    pub(super) const EXPIRED: &str = "expired";
-    pub(super) const NOT_TOLD: &str = "not-told";
+pub(super) mod stage {
+    /// The notice asks.
+    pub(in crate::workflow) const ASKED: &str = "asked";
+    /// The prescriber has been asked.
+    pub(in crate::workflow) const REQUESTED: &str = "requested";
+    /// The patient wants none.
+    pub(in crate::workflow) const DECLINED: &str = "declined";
+    /// A person has it.
+    pub(in crate::workflow) const WITH_STAFF: &str = "with-staff";
+    /// Nobody answered.
+    pub(in crate::workflow) const EXPIRED: &str = "expired";
+    /// The patient has no notice: there was no number, or it did not arrive.
+    pub(in crate::workflow) const NOT_TOLD: &str = "not-told";
 }
 
-/// What is remembered of it.
+/// What is remembered of it: ids, codes and instants.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Refill {
+pub(super) struct Refill {
     medication_request: String,
     due_on: String,
+    /// The text that asks.
+    #[serde(default)]
+    notice: Option<Id<Message>>,
+    /// The answer that is being dealt with.
+    #[serde(default)]
+    pub(super) acting: Option<Id<Message>>,
+    /// The answer that was dealt with last.
+    #[serde(default)]
+    pub(super) handled: Option<Handled>,
 }
 
 impl Refill {
@@ -57,13 +79,16 @@ impl Workflows {
     pub async fn refill_due(&self, job: LeasedJob) -> Outcome {
         let due: RefillDue = job.payload()?;
         let practice = self.practice(job.tenant)?;
-        let refill = Refill { medication_request: due.medication_request, due_on: due.due_on };
+        let (medication_request, due_on) = (due.medication_request, due.due_on);
+        let mut refill = Refill { medication_request, due_on, notice: None, acting: None, handled: None };
         let subject = format!("{}@{}", refill.about(), refill.due_on);
-        if self.db.optional(WorkflowRow::about(job.tenant, REFILL, &subject)).await?.is_some() {
-            return Ok(());
-        }
-        let mut row = WorkflowRow::new(&practice, self.instruments.new_id(), REFILL, due.patient, subject);
-        row.data = written(&refill)?;
+        let known = self.db.optional(WorkflowRow::about(job.tenant, REFILL, &subject)).await?;
+        let mut row = match known.as_ref().map(WorkflowRow::read).transpose()? {
+            // Nobody has been told yet.
+            Some(row) if row.state == stage::NOT_TOLD => row,
+            Some(_) => return Ok(()),
+            None => WorkflowRow::new(&practice, self.instruments.new_id(), REFILL, due.patient, subject),
+        };
         let (mut texts, mut tasks) = (Vec::new(), Vec::new());
         self.scheduling.refresh_patient(job.tenant, due.patient).await?;
         match self.reach(&practice, due.patient).await? {
@@ -87,20 +112,29 @@ impl Workflows {
             }
             Reach::Nobody => return Ok(()),
         }
+        let texts = self.prepare(texts).await?;
+        refill.notice = texts.first().map(|text| text.id);
+        row.data = written(&refill)?;
         let notice = Notice { patient: due.patient, refill, task: None };
         let mut step = Transition::to(row, &self.instruments)?;
-        step.texts = self.prepare(texts).await?;
+        step.texts = texts;
         step.tasks = tasks;
         self.commit(RefillStep { step, notice }).await
     }
 
     /// An answer to a notice.
-    pub(super) async fn refill_answered(&self, mut row: WorkflowRow, reply: Reply) -> Outcome {
-        if row.state != stage::ASKED {
-            return Ok(());
-        }
-        let refill: Refill = parsed(&row.data)?;
+    pub(super) async fn refill_answered(&self, workflow: Id<Workflow>, reply: Reply) -> Outcome {
+        let Some(mut row) = self.claim(workflow, &reply).await? else { return Ok(()) };
+        let mut refill: Refill = parsed(&row.data)?;
+        refill.acting = None;
+        refill.handled = Some(Handled { message: reply.text.id, answer: reply.answer.clone() });
+        row.data = written(&refill)?;
         row.deadline = None;
+        if !is_answerable(&row.state) {
+            let mut step = Transition::to(row, &self.instruments)?;
+            step.tasks = vec![reply.task(self, Team::Nursing, TaskReason::NotUnderstood, &refill.about())];
+            return self.commit(step).await;
+        }
         let notice = |task| Notice { patient: row.patient, refill: refill.clone(), task };
         if !reply.answer.says(Intent::Refill) {
             let notice = notice(None);
@@ -160,7 +194,32 @@ impl Workflows {
 
     /// Nobody answered the notice.
     pub(super) async fn refill_expired(&self, mut row: WorkflowRow) -> Outcome {
+        if parsed::<Refill>(&row.data)?.acting.is_some() {
+            let until = self.instruments.now().checked_add(AFTER_ANSWER).unwrap_or(Timestamp::MAX);
+            return Err(JobError::Postpone { code: "workflow-busy", until });
+        }
         stage::EXPIRED.clone_into(&mut row.state);
+        row.deadline = None;
+        let mut step = Transition::to(row, &self.instruments)?;
+        step.closes_questions = true;
+        self.commit(step).await
+    }
+
+    /// A text has changed: a notice that did not reach the patient asks nothing any more.
+    pub(super) async fn notice_changed(&self, tenant: Id<Tenant>, message: Id<Message>) -> Outcome {
+        let query =
+            sql("SELECT m.workflow FROM message m JOIN workflow w ON w.tenant = m.tenant AND w.id = m.workflow \
+             WHERE m.tenant = $1 AND m.id = $2 AND m.state IN ($3, $4, $5) AND w.kind = $6 AND w.state = $7");
+        let query = query.bind(tenant).bind(message).bind(state::UNDELIVERED).bind(state::FAILED).bind(state::DROPPED);
+        let Some(found) = self.db.optional(query.bind(REFILL).bind(stage::ASKED)).await? else { return Ok(()) };
+        let row = self.db.one(WorkflowRow::with_id(tenant, found.get("workflow")?)).await?;
+        let mut row = WorkflowRow::read(&row)?;
+        let refill: Refill = parsed(&row.data)?;
+        // Who answers it has read it; and the notice may be another one by now.
+        if refill.acting.is_some() || refill.notice.is_some_and(|notice| notice != message) {
+            return Ok(());
+        }
+        stage::NOT_TOLD.clone_into(&mut row.state);
         row.deadline = None;
         let mut step = Transition::to(row, &self.instruments)?;
         step.closes_questions = true;
@@ -216,6 +275,11 @@ impl Workflows {
     }
 }
 
+/// Whether an answer counts: the question was open when it came, whatever has become of the notice meanwhile.
+fn is_answerable(state: &str) -> bool {
+    matches!(state, stage::ASKED | stage::EXPIRED | stage::NOT_TOLD)
+}
+
 /// What is kept of a notice beside its workflow: by it the EHR's task finds its way back.
 #[derive(Clone)]
 struct Notice {
@@ -261,7 +325,7 @@ struct NoteStatus {
     tenant: Id<Tenant>,
     task: String,
     status: RefillStatus,
-    texts: Vec<crate::messaging::PreparedText>,
+    texts: Vec<messaging::PreparedText>,
     staff_task: Option<NewTask>,
 }
 
@@ -285,7 +349,7 @@ impl Command for NoteStatus {
             open_task(tx, task).await?;
         }
         for text in &self.texts {
-            crate::messaging::queue(tx, text).await?;
+            messaging::queue(tx, text).await?;
         }
         Ok(())
     }

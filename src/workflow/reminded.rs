@@ -1,4 +1,4 @@
-//! What became of the text of a reminder: handles messaging's `TextChanged`, as far as reminders go.
+//! What became of the text of a reminder or a notice: handles messaging's `TextChanged`, as far as workflows go.
 //!
 //! Always: a planned reminder ends as its text has ended; visits whose joint text became untrue because of one of them
 //! are reminded of anew.
@@ -20,8 +20,9 @@ impl Workflows {
     /// Takes notice of a text that has changed. Nothing happens the second time.
     ///
     /// # Errors
-    /// [`JobError`](crate::jobs::JobError) when the database is away.
+    /// [`JobError`](crate::jobs::JobError) when the database is away, or while the workflow has moved on meanwhile.
     pub async fn text_changed(&self, tenant: Id<Tenant>, message: Id<Message>) -> Outcome {
+        self.notice_changed(tenant, message).await?;
         let query = sql("SELECT 1 AS planned FROM reminder_plan WHERE tenant = $1 AND message = $2 LIMIT 1");
         if self.db.optional(query.bind(tenant).bind(message)).await?.is_none() {
             return Ok(());

@@ -5,20 +5,21 @@
 
 use super::{
     WorkflowTimeout, Workflows,
-    answer::{Next, Reminders, Turn, parsed, written},
+    answer::{Next, Reminders, Turn, answer_key, parsed, written},
     plan_store::Replan,
     ports::{AppointmentState, FreeSlot, Move, MoveOutcome, SlotWish},
     relevance::AppointmentRelevance,
     store::{Appointment, Learnt, Transition, VISIT, WorkflowRow},
     texts::{Reach, Saying, answerable_until, person_by, plain},
-    visit::{MOST_OFFERS, MOST_TAKEN, Visit, VisitState, Wanted},
+    visit::{MOST_OFFERS, MOST_TAKEN, Step, Visit, VisitState, Wanted},
 };
 use crate::{
+    access::Team,
     consent::Category,
     jobs::{JobError, LeasedJob, Outcome},
     kernel::{Id, Tenant},
     messaging::{Message, Offered},
-    routing::TaskReason,
+    routing::{NewTask, TaskReason},
     template::TextKey,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -32,6 +33,8 @@ const OFFER_STANDS: SignedDuration = SignedDuration::from_hours(24);
 const NOTICE: SignedDuration = SignedDuration::from_hours(2);
 /// How soon the EHR is read again after a move of which nobody knows.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(2);
+/// How soon it is read again while two visits stand at the time: a person needs longer.
+const LOOK_AFTER_PERSON: SignedDuration = SignedDuration::from_mins(15);
 /// How often it is read before it is left to the front desk.
 const MOST_LOOKS: u8 = 15;
 
@@ -83,11 +86,16 @@ impl Workflows {
         } else {
             MoveOutcome::SlotTaken
         };
+        self.after_move(turn, offered, outcome).await
+    }
+
+    async fn after_move(&self, turn: &Turn, offered: &Offered, outcome: MoveOutcome) -> Result<Next, JobError> {
         match outcome {
             MoveOutcome::Moved { start, end, version } => {
                 let learnt = Learnt { start, end: Some(end), status: None, own_version: version };
                 Ok(moved(turn, learnt))
             }
+            MoveOutcome::Contested => Ok(self.contested(turn, offered)),
             MoveOutcome::SlotTaken if turn.visit.taken >= MOST_TAKEN => {
                 Ok(self.hand_over(turn, TaskReason::Reschedule))
             }
@@ -103,9 +111,31 @@ impl Workflows {
         }
     }
 
-    /// Our move had arrived before we heard of it.
-    pub(super) fn landed(turn: &Turn, current: &AppointmentState) -> Next {
-        moved(turn, Learnt { own_version: current.version.clone(), ..Learnt::from(current) })
+    /// The visit is at the time that was chosen: our move had arrived before we heard of it, or the front desk made it.
+    /// Whether it is there alone, the move itself finds out.
+    pub(super) async fn land(&self, turn: &Turn, step: &Step, current: &AppointmentState) -> Result<Next, JobError> {
+        let landed = Learnt { own_version: current.version.clone(), ..Learnt::from(current) };
+        let Step::Take(offered) = step else { return Ok(moved(turn, landed)) };
+        let again = Move {
+            tenant: turn.tenant(),
+            workflow: turn.row.id,
+            appointment: &turn.appointment.id,
+            from: turn.visit.start,
+            to: offered,
+        };
+        match self.scheduling.move_appointment(again).await {
+            MoveOutcome::AppointmentChanged | MoveOutcome::SlotTaken => Ok(moved(turn, landed)),
+            outcome => self.after_move(turn, offered, outcome).await,
+        }
+    }
+
+    /// Two visits may stand at the time: a person decides, and the EHR is read until only ours does.
+    fn contested(&self, turn: &Turn, offered: &Offered) -> Next {
+        let mut next = self.hand_over(turn, TaskReason::DoubleBooked);
+        next.state = VisitState::Requested;
+        next.visit.wanted = Some(Wanted { message: turn.reply.text.id, offered: offered.clone(), looked: 0 });
+        next.deadline = Some(later(turn.now, LOOK_AFTER_PERSON));
+        next
     }
 
     /// The answer fits several times: the same ones again.
@@ -151,12 +181,9 @@ impl Workflows {
         let Some(appointment) = self.appointment_of(&row).await? else { return Ok(()) };
         let current = self.scheduling.current(row.tenant, &appointment.id).await?;
         let on = current.filter(AppointmentState::is_on);
-        if let Some(current) = on.as_ref().filter(|current| current.start == wanted.offered.start) {
-            let learnt = Learnt { own_version: current.version.clone(), ..Learnt::from(current) };
-            return self.tell_moved(row, visit, &appointment, learnt, &wanted).await;
-        }
+        let there = on.as_ref().filter(|current| current.start == wanted.offered.start);
         let now = self.instruments.now();
-        let as_it_was = visit.start > now && on.is_some_and(|current| current.start == visit.start);
+        let as_it_was = visit.start > now && on.as_ref().is_some_and(|current| current.start == visit.start);
         let again = Move {
             tenant: row.tenant,
             workflow: row.id,
@@ -164,24 +191,37 @@ impl Workflows {
             from: visit.start,
             to: &wanted.offered,
         };
-        let outcome =
-            if as_it_was { self.scheduling.move_appointment(again).await } else { MoveOutcome::AppointmentChanged };
-        if let MoveOutcome::Moved { start, end, version } = outcome {
-            let learnt = Learnt { start, end: Some(end), status: None, own_version: version };
+        let outcome = if as_it_was || there.is_some() {
+            self.scheduling.move_appointment(again).await
+        } else {
+            MoveOutcome::AppointmentChanged
+        };
+        if let Some(learnt) = seen_moved(&outcome, there) {
             return self.tell_moved(row, visit, &appointment, learnt, &wanted).await;
         }
-        let looked = wanted.looked.saturating_add(1);
+        let contested = outcome == MoveOutcome::Contested && wanted.offered.start > now;
+        let looked = wanted.looked.saturating_add(u8::from(!contested));
         // Given up: the front desk has it since the move was asked for.
-        let open = matches!(outcome, MoveOutcome::Unknown | MoveOutcome::Unavailable { .. });
+        let open = contested || matches!(outcome, MoveOutcome::Unknown | MoveOutcome::Unavailable { .. });
         let over = looked >= MOST_LOOKS || !open;
+        let tasks = if contested { vec![self.double_booked(&row, &wanted)?] } else { Vec::new() };
         visit.wanted = (!over).then_some(Wanted { looked, ..wanted });
         let state = if over { VisitState::WithStaff } else { VisitState::Requested };
         state.code().clone_into(&mut row.state);
         row.data = written(&visit)?;
-        row.deadline = (!over).then(|| later(now, LOOK_AGAIN));
+        row.deadline = (!over).then(|| later(now, if contested { LOOK_AFTER_PERSON } else { LOOK_AGAIN }));
         let again = row.deadline;
-        self.commit(Transition { timeout: None, ..Transition::to(row, &self.instruments)? }).await?;
+        self.commit(Transition { timeout: None, tasks, ..Transition::to(row, &self.instruments)? }).await?;
         again.map_or(Ok(()), |until| Err(JobError::Postpone { code: "move-not-seen", until }))
+    }
+
+    /// The same task as where the answer itself found two visits.
+    fn double_booked(&self, row: &WorkflowRow, wanted: &Wanted) -> Result<NewTask, JobError> {
+        let practice = self.practice(row.tenant)?;
+        let key = answer_key(wanted.message, TaskReason::DoubleBooked);
+        let work = (Team::Scheduling, TaskReason::DoubleBooked);
+        let task = self.task(&practice, work, row.patient, row.subject.clone(), key);
+        Ok(NewTask { message: Some(wanted.message), ..task })
     }
 
     /// A move that was asked for stands in the EHR after all.
@@ -236,6 +276,19 @@ impl Workflows {
         let id = row.subject.strip_prefix("Appointment/").unwrap_or_default();
         let row = self.db.optional(Appointment::with_id(row.tenant, id)).await?;
         Ok(row.as_ref().map(Appointment::read).transpose()?)
+    }
+}
+
+/// What is learnt of a move that has been made, be it by us or, to the same time, by the front desk.
+fn seen_moved(outcome: &MoveOutcome, there: Option<&AppointmentState>) -> Option<Learnt> {
+    match (outcome, there) {
+        (MoveOutcome::Moved { start, end, version }, _) => {
+            Some(Learnt { start: *start, end: Some(*end), status: None, own_version: version.clone() })
+        }
+        (MoveOutcome::AppointmentChanged | MoveOutcome::SlotTaken, Some(current)) => {
+            Some(Learnt { own_version: current.version.clone(), ..Learnt::from(current) })
+        }
+        _ => None,
     }
 }
 

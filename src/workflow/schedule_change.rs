@@ -7,11 +7,12 @@ use super::{
     AppointmentChanged, Workflows,
     answer::{parsed, written},
     plan_store::Replan,
+    ports::{Move, MoveOutcome},
     relevance::AppointmentRelevance,
     reminder::{changed, no_number_task},
     store::{Appointment, Learnt, Transition, VISIT, WorkflowRow},
     texts::{Reach, Saying},
-    visit::{Announcing, Visit, VisitState},
+    visit::{Announcing, Visit, VisitState, Wanted},
 };
 use crate::{
     jobs::{JobError, LeasedJob, Outcome},
@@ -110,10 +111,38 @@ impl Workflows {
             return self.commit(step).await;
         }
         if let Some(wanted) = visit.wanted.clone().filter(|wanted| wanted.offered.start == start) {
-            let learnt = Learnt { start, end: None, status: None, own_version: None };
-            return self.tell_moved(row, visit, appointment, learnt, &wanted).await;
+            return self.wanted_time_is_there(row, visit, appointment, &wanted).await;
         }
         self.announce(practice, row, visit, appointment, moved_place).await
+    }
+
+    /// The visit is at the time that the patient asked for. Whether it is there alone, the move itself finds out; while
+    /// that is not certain, nothing is said.
+    async fn wanted_time_is_there(
+        &self,
+        row: WorkflowRow,
+        visit: Visit,
+        appointment: &Appointment,
+        wanted: &Wanted,
+    ) -> Outcome {
+        let again = Move {
+            tenant: row.tenant,
+            workflow: row.id,
+            appointment: &appointment.id,
+            from: visit.start,
+            to: &wanted.offered,
+        };
+        match self.scheduling.move_appointment(again).await {
+            MoveOutcome::Moved { .. } | MoveOutcome::AppointmentChanged | MoveOutcome::SlotTaken => {
+                let learnt = Learnt { start: wanted.offered.start, end: None, status: None, own_version: None };
+                self.tell_moved(row, visit, appointment, learnt, wanted).await
+            }
+            MoveOutcome::Unavailable { retry_after } => {
+                Err(JobError::Retry { code: "ehr-unavailable", after: retry_after })
+            }
+            // The EHR is read again by and by (`look_for_move`).
+            MoveOutcome::Contested | MoveOutcome::Unknown | MoveOutcome::Refused { .. } => Ok(()),
+        }
     }
 
     async fn announce(

@@ -8,6 +8,7 @@ use crate::{
     database::both_databases,
     service::{ANA, PRIYA},
 };
+use chartwire::sandbox::{Fault, FaultRule};
 use jiff::SignedDuration;
 use serde_json::json;
 
@@ -79,6 +80,34 @@ both_databases! {
         assert_eq!(start(&service, ANA_LOPEZ.appointment).await, at);
         assert_eq!(tasks(&service, &ANA_LOPEZ).await, [""; 0]);
         books_are_closed(&service).await;
+        service.stop().await;
+    }
+
+    async fn a_time_that_staff_book_while_we_move_there_unheld_is_not_told_until_they_have_decided(database: TestDatabase) {
+        let service = offered(&database).await;
+        let (slot, at) = offer(&service, &ANA_LOPEZ, 1).await;
+        // The EHR keeps its slots to itself, and its staff take the practitioner's time without naming the slot.
+        service.ehr.misbehaviour().add(FaultRule::on(Fault::Forbidden, "PATCH", "/fhir/Slot"));
+        let held = service.ehr.misbehaviour().hold("PATCH", &format!("/fhir/Appointment/{}", ANA_LOPEZ.appointment));
+        service.text(ANA, "1").await;
+        let reference = format!("Appointment/{SOMEBODY_ELSE}");
+        let place = in_ehr(&service, &format!("Slot/{slot}")).await;
+        let there = json!({ "start": place["start"], "end": place["end"] });
+        overtake(&service, held, staff_change(&service, &reference, there)).await;
+        assert_eq!(start(&service, ANA_LOPEZ.appointment).await, at, "the EHR took both");
+        for _ in 0..20 {
+            service.advance(SignedDuration::from_mins(5));
+            service.settle().await;
+        }
+        ends(&service, &ANA_LOPEZ, &[REMINDER, "< R", OFFER, "< 1", PERSON]).await;
+        assert_eq!(tasks(&service, &ANA_LOPEZ).await, ["double-booked"]);
+        staff_change(&service, &reference, json!({ "status": "cancelled" })).await;
+        for _ in 0..4 {
+            service.advance(SignedDuration::from_mins(5));
+            service.settle().await;
+        }
+        ends(&service, &ANA_LOPEZ, &[REMINDER, "< R", OFFER, "< 1", PERSON, MOVED]).await;
+        assert_eq!(start(&service, ANA_LOPEZ.appointment).await, at);
         service.stop().await;
     }
 

@@ -63,7 +63,7 @@ impl Scheduling {
         if schedules.is_empty() {
             return Ok(Vec::new());
         }
-        let held = self.holds.held(ehr.tenant, now).await?;
+        let held = self.holds.held(ehr.tenant).await?;
         let found = self.free_in(ehr, &schedules, from).await?;
         let fitting = found.iter().filter_map(|slot| fitting(slot, appointment, from));
         let open =

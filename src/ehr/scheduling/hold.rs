@@ -13,6 +13,10 @@ use serde::{Deserialize, Serialize};
 /// How long a hold keeps others off, counted from the last try.
 const HOLD: SignedDuration = SignedDuration::from_mins(5);
 
+/// How often the end of a hold is tried before a person is asked to see to it: about four hours with the worker's
+/// backoff.
+const RELEASES: u32 = 36;
+
 /// Marks ids of whoever holds a slot: a workflow.
 pub enum SlotHolder {}
 
@@ -58,6 +62,7 @@ impl SlotHolds {
         let release = NewJob::new(&self.instruments, hold.tenant, RELEASE_SLOT_HOLD, &place)
             .map_err(|_| EhrError::Unreadable)?
             .unique(format!("{} {}", place.slot, place.holder))
+            .attempts(RELEASES)
             .at(expires_at);
         let take = Take {
             tenant: hold.tenant,
@@ -97,10 +102,10 @@ impl SlotHolds {
         self.db.one(query.bind(hold.tenant).bind(hold.slot.to_string())).await?.get("expires_at")
     }
 
-    /// The slots that somebody holds at `now`.
-    pub(super) async fn held(&self, tenant: Id<Tenant>, now: Timestamp) -> Result<Vec<String>, DbError> {
-        let query = sql("SELECT slot FROM slot_hold WHERE tenant = $1 AND expires_at > $2");
-        self.db.all(query.bind(tenant).bind(now)).await?.iter().map(|row| row.get("slot")).collect()
+    /// The slots that nobody new can [take](SlotHolds::take): also those of holds that have run out, until they are ended.
+    pub(super) async fn held(&self, tenant: Id<Tenant>) -> Result<Vec<String>, DbError> {
+        let query = sql("SELECT slot FROM slot_hold WHERE tenant = $1");
+        self.db.all(query.bind(tenant)).await?.iter().map(|row| row.get("slot")).collect()
     }
 
     pub(super) async fn release(
@@ -109,7 +114,13 @@ impl SlotHolds {
         slot: &ResourceRef,
         holder: Id<SlotHolder>,
     ) -> Result<(), DbError> {
-        self.db.execute(Release { tenant, slot: slot.to_string(), holder }).await
+        self.db.execute(Release { tenant, slot: slot.to_string(), holder, told: None }).await
+    }
+
+    /// Ends the hold here, with the job that tells people of the EHR's.
+    pub(super) async fn hand_over(&self, hold: &Hold, told: NewJob) -> Result<(), DbError> {
+        let (tenant, slot, holder) = (hold.tenant, hold.slot.to_string(), hold.holder);
+        self.db.execute(Release { tenant, slot, holder, told: Some(told) }).await
     }
 }
 
@@ -151,19 +162,19 @@ struct Release {
     tenant: Id<Tenant>,
     slot: String,
     holder: Id<SlotHolder>,
+    /// Who is told, if the hold was there.
+    told: Option<NewJob>,
 }
 
 impl Command for Release {
     type Output = ();
     type Error = DbError;
     async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
-        tx.execute(
-            sql("DELETE FROM slot_hold WHERE tenant = $1 AND slot = $2 AND workflow = $3")
-                .bind(self.tenant)
-                .bind(self.slot.clone())
-                .bind(self.holder),
-        )
-        .await
-        .map(|_| ())
+        let query = sql("DELETE FROM slot_hold WHERE tenant = $1 AND slot = $2 AND workflow = $3");
+        let released = tx.execute(query.bind(self.tenant).bind(self.slot.clone()).bind(self.holder)).await?;
+        match self.told.as_ref().filter(|_| released > 0) {
+            Some(told) => enqueue(tx, told).await,
+            None => Ok(()),
+        }
     }
 }

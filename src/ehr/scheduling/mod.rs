@@ -4,15 +4,18 @@
 //! patients of ours never reach for the same one; what we change ourselves is noted with its version, so that it is not
 //! taken for the staff's doing. Every step can be repeated after a crash: what is already so is found by reading.
 
+mod contest;
 mod free;
 mod hold;
 mod moving;
+mod release;
 mod slot;
 mod visit;
 
 pub use free::{OfferedSlot, Wanted};
 pub use hold::{RELEASE_SLOT_HOLD, SlotHolder};
 pub use moving::{Move, MoveOutcome};
+pub use release::{SLOT_STRANDED, SlotStranded};
 pub use visit::VisitChange;
 
 use super::{Ehr, EhrError, Ledger};

@@ -2,19 +2,18 @@
 
 use super::{
     Scheduling,
-    hold::{HeldSlot, Hold, SlotHolder},
+    hold::{Hold, SlotHolder},
     slot::hold_intent,
 };
 use crate::{
     ehr::{
-        Ehr, EhrError, Ehrs, WriteIntent,
+        Ehr, EhrError, WriteIntent,
         change::{ChangeOutcome, Step},
     },
     fhir::{
         ETag, PatchOperation, Resource, ResourceRef,
         views::{AppointmentStatus, AppointmentView, SlotView},
     },
-    jobs::{JobError, LeasedJob, Outcome},
     kernel::Id,
 };
 use jiff::Timestamp;
@@ -45,6 +44,9 @@ pub enum MoveOutcome {
         /// The appointment's version, where the EHR tells.
         version: Option<String>,
     },
+    /// The EHR shows the appointment at the slot, and nobody can say that it stands there alone: another one is there too,
+    /// or the EHR does not tell. A person decides; until then the same move, asked for again, looks again.
+    Contested,
     /// Somebody else has the slot, or its time has passed.
     SlotTaken,
     /// The appointment is not what the patient was told any more: moved, cancelled or over.
@@ -83,7 +85,7 @@ impl Scheduling {
             slot: wanted.slot.clone(),
             holder: wanted.holder,
             appointment: wanted.appointment.clone(),
-            leaves: appointment.slots,
+            leaves: appointment.slots.clone(),
         };
         if !self.holds.take(&hold).await? {
             return Ok(MoveOutcome::SlotTaken);
@@ -91,10 +93,18 @@ impl Scheduling {
         if !self.hold_in_ehr(ehr, &wanted.slot, wanted.holder).await? {
             return self.gone(ehr, wanted, MoveOutcome::SlotTaken).await;
         }
+        let arbitrated = self.is_arbitrated(ehr, &wanted.slot, wanted.holder).await?;
+        if !arbitrated && self.is_taken_by_another(ehr, &slot, &appointment).await? {
+            return self.gone(ehr, wanted, MoveOutcome::SlotTaken).await;
+        }
+        self.write_move(ehr, wanted, &slot).await
+    }
+
+    async fn write_move(&self, ehr: &Ehr, wanted: &Move, slot: &SlotView) -> Result<MoveOutcome, EhrError> {
         let intent = move_intent(ehr, &wanted.appointment, &wanted.slot, wanted.holder);
-        let decide = |resource: &Resource| to_slot(resource, &slot, &wanted.slot, wanted.expected_start);
+        let decide = |resource: &Resource| to_slot(resource, slot, &wanted.slot, wanted.expected_start);
         match self.ledger.change(ehr, &intent, &wanted.appointment, decide).await {
-            Ok(ChangeOutcome::Done { .. }) => self.finish(ehr, wanted, &slot).await,
+            Ok(ChangeOutcome::Done { .. }) => self.finish(ehr, wanted, slot).await,
             Ok(ChangeOutcome::Changed) => self.gone(ehr, wanted, MoveOutcome::AppointmentChanged).await,
             // The appointment is as we saw it, so the conflict is about the slot.
             Err(EhrError::Conflict) => self.gone(ehr, wanted, MoveOutcome::SlotTaken).await,
@@ -118,63 +128,64 @@ impl Scheduling {
         if !stands_at(&appointment, slot) {
             return self.gone(ehr, wanted, MoveOutcome::AppointmentChanged).await;
         }
+        if self.is_contested(ehr, wanted, slot, &appointment).await? {
+            metrics::counter!("chartwire_moves_contested_total").increment(1);
+            // It is our own doing and not news of the staff's. The slots are made right when the hold runs out.
+            self.note_own(ehr.tenant, &appointment, wanted.expected_start).await?;
+            return Ok(MoveOutcome::Contested);
+        }
         let hold = self.holds.get(ehr.tenant, &wanted.slot, wanted.holder).await?;
-        self.settle_slots(ehr, &appointment, &wanted.appointment, (&wanted.slot, wanted.holder), hold.as_ref()).await?;
+        let place = (&wanted.slot, wanted.holder);
+        let settled = self.settle_slots(ehr, &appointment, &wanted.appointment, place, hold.as_ref()).await?;
         self.note_own(ehr.tenant, &appointment, wanted.expected_start).await?;
-        self.holds.release(ehr.tenant, &wanted.slot, wanted.holder).await?;
+        // Where the EHR refused, the slots are tried again when the hold runs out.
+        if settled {
+            self.holds.release(ehr.tenant, &wanted.slot, wanted.holder).await?;
+        }
         let version = appointment.version.map(|version| version.as_str().to_owned());
         Ok(MoveOutcome::Moved { start: slot.start, end: slot.end, version })
     }
 
+    /// Whether the EHR may have given the slot to somebody else, too: there was no hold, and another appointment is there
+    /// or cannot be looked for.
+    async fn is_contested(
+        &self,
+        ehr: &Ehr,
+        wanted: &Move,
+        slot: &SlotView,
+        appointment: &AppointmentView,
+    ) -> Result<bool, EhrError> {
+        if self.is_arbitrated(ehr, &wanted.slot, wanted.holder).await? {
+            return Ok(false);
+        }
+        match self.is_taken_by_another(ehr, slot, appointment).await {
+            Err(EhrError::Refused { .. } | EhrError::Unreadable) => Ok(true),
+            looked => looked,
+        }
+    }
+
     /// The move has happened: notes it where nobody had heard of it, books the slot, and frees those that it has left.
-    async fn settle_slots(
+    /// `false`: an EHR that has let us hold the slot refused some of that.
+    pub(super) async fn settle_slots(
         &self,
         ehr: &Ehr,
         appointment: &AppointmentView,
         reference: &ResourceRef,
         (slot, holder): (&ResourceRef, Id<SlotHolder>),
         hold: Option<&Hold>,
-    ) -> Result<(), EhrError> {
+    ) -> Result<bool, EhrError> {
         let version = appointment.version.as_ref().map(ETag::as_str);
         self.ledger.found_done(&move_intent(ehr, reference, slot, holder), reference, version).await?;
         // What the appointment fills was held for it.
         self.ledger.found_done(&hold_intent(ehr, slot, holder), slot, None).await?;
-        self.book(ehr, slot, holder).await?;
+        let mut settled = self.book(ehr, slot, holder).await?;
         for left in hold.iter().flat_map(|hold| &hold.leaves) {
             if !appointment.slots.contains(left) {
-                self.free(ehr, left, reference, holder).await?;
+                settled &= self.free(ehr, left, reference, holder).await?;
             }
         }
-        Ok(())
-    }
-
-    /// Handles [`RELEASE_SLOT_HOLD`](super::RELEASE_SLOT_HOLD): ends a hold that nobody came back for. Where the move has
-    /// happened the slots are made right, else the slot is given back.
-    ///
-    /// # Errors
-    /// [`JobError`] while the hold is renewed, or as the EHR or the database is away.
-    pub async fn release_hold(&self, ehrs: &Ehrs, job: LeasedJob) -> Outcome {
-        let HeldSlot { slot, holder } = job.payload()?;
-        let reference: ResourceRef = slot.parse().map_err(|_| JobError::dead("payload"))?;
-        let ehr = ehrs.of(job.tenant)?;
-        let Some(hold) = self.holds.get(ehr.tenant, &reference, holder).await? else { return Ok(()) };
-        let until = self.holds.expires_at(&hold).await?;
-        if until > self.instruments.now() {
-            return Err(JobError::Postpone { code: "hold-renewed", until });
-        }
-        let there = match self.appointment(&ehr, &hold.appointment).await {
-            Ok(appointment) => Some(appointment).filter(|known| is_on(known) && known.slots.contains(&hold.slot)),
-            Err(EhrError::NotFound | EhrError::Unreadable) => None,
-            Err(error) => return Err(error.into()),
-        };
-        match there {
-            Some(there) => {
-                self.settle_slots(&ehr, &there, &hold.appointment, (&hold.slot, holder), Some(&hold)).await?;
-                self.holds.release(ehr.tenant, &hold.slot, holder).await?;
-            }
-            None => self.give_back(&ehr, &hold.slot, holder).await?,
-        }
-        Ok(())
+        // One whose slots cannot be written keeps them itself.
+        Ok(settled || !self.is_arbitrated(ehr, slot, holder).await?)
     }
 }
 

@@ -15,8 +15,20 @@ use crate::{
 };
 use serde_json::json;
 
+/// How a hold in the EHR was given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum GivenBack {
+    /// Nothing of ours keeps the slot any more.
+    Done,
+    /// The EHR refuses to free it.
+    Refused,
+    /// It is held, and nobody knows whether by us.
+    Unclear,
+}
+
 impl Scheduling {
-    /// Holds a free slot in the EHR (`busy-tentative`); `false` when it is not to be had.
+    /// Holds a free slot in the EHR (`busy-tentative`); `false` when it is not to be had. Where the EHR does not let us,
+    /// nobody arbitrates ([`Scheduling::is_arbitrated`]).
     ///
     /// # Errors
     /// [`EhrError`] as the EHR is away or refuses.
@@ -57,8 +69,13 @@ impl Scheduling {
         match outcome {
             Ok(ChangeOutcome::Done { version }) => self.is_our_hold(&intent, version.as_deref()).await,
             Ok(ChangeOutcome::Changed) | Err(EhrError::Conflict) => Ok(false),
-            // An EHR whose slots cannot be written arbitrates when the appointment is.
-            Err(EhrError::Refused { .. }) => Ok(true),
+            Err(EhrError::Refused { .. }) => {
+                // What it said that it took and did not keep is no hold either.
+                if self.is_arbitrated(ehr, slot, holder).await? {
+                    self.ledger.settle(&intent, "rejected", None, Some("not-kept")).await?;
+                }
+                Ok(true)
+            }
             Err(error) => Err(error),
         }
     }
@@ -71,7 +88,8 @@ impl Scheduling {
         })
     }
 
-    /// Gives back what [`Scheduling::hold_in_ehr`] took, if it still is as we left it.
+    /// Gives back what [`Scheduling::hold_in_ehr`] took, if it still is as we left it. While the EHR refuses, our own hold
+    /// stays until [`RELEASE_SLOT_HOLD`](super::RELEASE_SLOT_HOLD) has tried again.
     ///
     /// # Errors
     /// [`EhrError`] as the EHR is away.
@@ -80,28 +98,60 @@ impl Scheduling {
         ehr: &Ehr,
         slot: &ResourceRef,
         holder: Id<SlotHolder>,
-    ) -> Result<(), EhrError> {
-        let hold = self.ledger.last(&hold_intent(ehr, slot, holder)).await?;
-        if let Some((state, Some(version))) = hold
-            && state == "written"
-        {
-            let intent = slot_intent(ehr, "slot-give-back", slot, holder);
-            let decide = |resource: &crate::fhir::Resource| {
-                let view = SlotView::read(resource)?;
-                let ours = view.status == SlotStatus::BusyTentative
-                    && view.version.as_ref().is_some_and(|now| now.as_str() == version);
-                Ok(if ours { Step::Edit(vec![status(SlotStatus::Free)?]) } else { Step::Done })
-            };
-            tolerate(self.ledger.change(ehr, &intent, slot, decide).await)?;
+    ) -> Result<GivenBack, EhrError> {
+        let given = self.give_back_in_ehr(ehr, slot, holder).await?;
+        if given == GivenBack::Done {
+            self.holds.release(ehr.tenant, slot, holder).await?;
         }
-        Ok(self.holds.release(ehr.tenant, slot, holder).await?)
+        Ok(given)
     }
 
-    /// Makes a slot that an appointment fills busy, where the EHR has not done so itself.
+    async fn give_back_in_ehr(
+        &self,
+        ehr: &Ehr,
+        slot: &ResourceRef,
+        holder: Id<SlotHolder>,
+    ) -> Result<GivenBack, EhrError> {
+        let version = match self.ledger.last(&hold_intent(ehr, slot, holder)).await? {
+            Some((state, Some(version))) if state == "written" => version,
+            Some((state, _)) if matches!(state.as_str(), "pending" | "unknown") => {
+                return self.is_held_by_somebody(ehr, slot).await;
+            }
+            _ => return Ok(GivenBack::Done),
+        };
+        let intent = slot_intent(ehr, "slot-give-back", slot, holder);
+        let decide = |resource: &crate::fhir::Resource| {
+            let view = SlotView::read(resource)?;
+            let ours = view.status == SlotStatus::BusyTentative
+                && view.version.as_ref().is_some_and(|now| now.as_str() == version);
+            Ok(if ours { Step::Edit(vec![status(SlotStatus::Free)?]) } else { Step::Done })
+        };
+        match self.ledger.change(ehr, &intent, slot, decide).await {
+            Ok(_) | Err(EhrError::NotFound) => Ok(GivenBack::Done),
+            Err(error @ (EhrError::Conflict | EhrError::Refused { .. })) => {
+                metrics::counter!("chartwire_slot_writes_refused_total").increment(1);
+                tracing::warn!(%error, "the EHR does not take a held slot back");
+                Ok(GivenBack::Refused)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn is_held_by_somebody(&self, ehr: &Ehr, slot: &ResourceRef) -> Result<GivenBack, EhrError> {
+        let view = match ehr.client.read(slot).await.map_err(EhrError::from) {
+            Ok(slot) => SlotView::read(&slot)?,
+            Err(EhrError::NotFound) => return Ok(GivenBack::Done),
+            Err(EhrError::Refused { .. }) => return Ok(GivenBack::Refused),
+            Err(error) => return Err(error),
+        };
+        Ok(if view.status == SlotStatus::BusyTentative { GivenBack::Unclear } else { GivenBack::Done })
+    }
+
+    /// Makes a slot that an appointment fills busy, where the EHR has not done so itself. `false`: it refused.
     ///
     /// # Errors
     /// [`EhrError`] as the EHR is away.
-    pub(super) async fn book(&self, ehr: &Ehr, slot: &ResourceRef, holder: Id<SlotHolder>) -> Result<(), EhrError> {
+    pub(super) async fn book(&self, ehr: &Ehr, slot: &ResourceRef, holder: Id<SlotHolder>) -> Result<bool, EhrError> {
         let intent = slot_intent(ehr, "slot-book", slot, holder);
         let decide = |resource: &crate::fhir::Resource| {
             Ok(match SlotView::read(resource)?.status {
@@ -113,6 +163,7 @@ impl Scheduling {
     }
 
     /// Makes a slot free that `appointment` has left, unless another appointment fills it or the EHR has done so itself.
+    /// `false`: it refused.
     ///
     /// # Errors
     /// [`EhrError`] as the EHR is away.
@@ -122,9 +173,9 @@ impl Scheduling {
         slot: &ResourceRef,
         appointment: &ResourceRef,
         holder: Id<SlotHolder>,
-    ) -> Result<(), EhrError> {
+    ) -> Result<bool, EhrError> {
         if self.is_filled_by_another(ehr, slot, appointment).await? {
-            return Ok(());
+            return Ok(true);
         }
         let intent = slot_intent(ehr, "slot-free", slot, holder);
         let decide = |resource: &crate::fhir::Resource| {
@@ -149,7 +200,7 @@ impl Scheduling {
         let page = ehr.client.search("Appointment", params, SearchMethod::Get)?.all().await?;
         let others = page.matches.iter().filter(|found| found.reference().as_ref() != Some(appointment));
         // One that cannot be read may well fill it.
-        Ok(others.map(AppointmentView::read).any(|other| other.is_ok_and(|other| fills(&other, slot))))
+        Ok(others.map(AppointmentView::read).any(|other| other.map_or(true, |other| fills(&other, slot))))
     }
 }
 
@@ -175,14 +226,15 @@ fn slot_intent(ehr: &Ehr, what: &str, slot: &ResourceRef, holder: Id<SlotHolder>
     WriteIntent { tenant: ehr.tenant, words: format!("{what} {slot} {holder}") }
 }
 
-/// The appointment is what counts. An EHR that keeps its slots itself may refuse, and then it has its reasons.
-fn tolerate(outcome: Result<ChangeOutcome, EhrError>) -> Result<(), EhrError> {
+/// The appointment is what counts. An EHR that keeps its slots itself may refuse, and then it has its reasons. `false`:
+/// it did.
+fn tolerate(outcome: Result<ChangeOutcome, EhrError>) -> Result<bool, EhrError> {
     match outcome {
-        Ok(_) => Ok(()),
-        Err(error @ (EhrError::Conflict | EhrError::Refused { .. } | EhrError::NotFound)) => {
+        Ok(_) | Err(EhrError::Conflict | EhrError::NotFound) => Ok(true),
+        Err(error @ EhrError::Refused { .. }) => {
             metrics::counter!("chartwire_slot_writes_refused_total").increment(1);
             tracing::info!(%error, "the EHR keeps a slot's status itself");
-            Ok(())
+            Ok(false)
         }
         Err(error) => Err(error),
     }

@@ -41,8 +41,10 @@ pub(super) struct Bench {
     directory: Directory,
     vault: Vault,
     inbox: Inbox,
-    carrier: Arc<FakeCarrier>,
-    worker: Worker,
+    pub(super) carrier: Arc<FakeCarrier>,
+    pub(super) worker: Worker,
+    /// Reads texts and acts on none.
+    pub(super) reading: Worker,
     texts_in: Mutex<u32>,
     _folder: tempfile::TempDir,
 }
@@ -106,15 +108,18 @@ impl Bench {
         );
         let reader =
             ReplyReader::new(db.clone(), vault.clone(), instruments.clone(), Arc::clone(&practices), directory.clone());
+        let read = move |job| {
+            let reader = reader.clone();
+            async move { reader.read(job).await }
+        };
+        let reading = Worker::new(db.clone(), instruments.clone(), WorkerLimits::default());
+        let reading = reading.bind(messaging::TEXT_RECEIVED, read.clone());
         let worker = bind(Worker::new(db.clone(), instruments.clone(), WorkerLimits::default()), &flows)
             .bind(messaging::SEND_TEXT, move |job| {
                 let sender = sender.clone();
                 async move { sender.send(job).await }
             })
-            .bind(messaging::TEXT_RECEIVED, move |job| {
-                let reader = reader.clone();
-                async move { reader.read(job).await }
-            })
+            .bind(messaging::TEXT_RECEIVED, read)
             .bind(messaging::TEXT_CHANGED, move |job| {
                 let flows = flows.clone();
                 async move {
@@ -134,6 +139,7 @@ impl Bench {
             inbox,
             carrier,
             worker,
+            reading,
             texts_in: Mutex::new(0),
             _folder: folder,
         }
@@ -154,7 +160,7 @@ impl Bench {
     }
 
     pub(super) fn on(&self, phone: &str) -> Vec<String> {
-        let sent = self.carrier.0.lock().unwrap();
+        let sent = self.carrier.sent.lock().unwrap();
         sent.iter().filter(|(to, _)| to == phone).map(|(_, body)| body.clone()).collect()
     }
 
@@ -166,6 +172,12 @@ impl Bench {
     }
 
     pub(super) async fn text(&self, from: &str, body: &str) {
+        self.accept(from, body).await;
+        self.settle().await;
+    }
+
+    /// A text has come, and nobody has read it.
+    pub(super) async fn accept(&self, from: &str, body: &str) {
         let number = {
             let mut texts = self.texts_in.lock().unwrap();
             *texts += 1;
@@ -183,7 +195,6 @@ impl Bench {
             opt_out_type: None,
         };
         self.inbox.accept(&self.practice, "fake", &text).await.unwrap();
-        self.settle().await;
     }
 
     pub(super) async fn patient(&self, fhir_id: &str, given: &str, phone: Option<&str>) -> Id<Patient> {
@@ -268,6 +279,14 @@ impl Bench {
         self.db.all(query).await.unwrap().iter().map(|row| row.get("reason").unwrap()).collect()
     }
 
+    /// The state of the only workflow of a kind, and the answer that is acted on for it.
+    pub(super) async fn workflow(&self, kind: &str) -> (String, serde_json::Value) {
+        let query = sql("SELECT state, data FROM workflow WHERE tenant = $1 AND kind = $2").bind(TENANT).bind(kind);
+        let row = self.db.one(query).await.unwrap();
+        let data: serde_json::Value = serde_json::from_str(&row.get::<String>("data").unwrap()).unwrap();
+        (row.get("state").unwrap(), data["acting"].clone())
+    }
+
     /// Each planned reminder of a visit as `start days state`.
     pub(super) async fn plans(&self, appointment: &str) -> Vec<String> {
         let query =
@@ -304,7 +323,12 @@ fn bind(worker: Worker, flows: &Workflows) -> Worker {
         .bind("AppointmentChanged", to(flows, |flows, job| async move { flows.appointment_changed(job).await }))
         .bind(REMINDER_DUE, to(flows, |flows, job| async move { flows.reminder_due(job).await }))
         .bind(routing::REPLY_READ, to(flows, |flows, job| async move { flows.reply_read(job).await }))
+        .bind_last_resort(routing::REPLY_READ, {
+            let give_up = to(flows, |flows, job| async move { flows.reply_given_up(job).await });
+            move |job, _| give_up(job)
+        })
         .bind(WORKFLOW_TIMEOUT, to(flows, |flows, job| async move { flows.timeout(job).await }))
+        .bind(crate::ehr::SLOT_STRANDED, to(flows, |flows, job| async move { flows.slot_stranded(job).await }))
         .bind("RefillDue", to(flows, |flows, job| async move { flows.refill_due(job).await }))
         .bind("RefillTaskChanged", to(flows, |flows, job| async move { flows.refill_task_changed(job).await }))
 }

@@ -1,6 +1,8 @@
 //! What patients read and what the EHR holds at the end of each conversation.
 
 mod bench;
+mod contested;
+mod exactly_once;
 mod peers;
 
 use super::*;

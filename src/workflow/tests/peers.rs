@@ -6,7 +6,8 @@ use crate::{
     messaging::{
         self,
         carrier_port::{
-            Carrier, CarrierError, CarrierOutbound, ClearedText, DeliveryStatus, ReceivedTexts, SendOutcome,
+            Carrier, CarrierError, CarrierOutbound, ClearedText, DeliveryStatus, FailureClass, ReceivedTexts, Refusal,
+            SendOutcome,
         },
     },
 };
@@ -17,6 +18,7 @@ use std::{
     sync::Mutex,
     time::Duration,
 };
+use tokio::sync::oneshot;
 
 /// An EHR that holds appointments and free slots.
 #[derive(Default)]
@@ -26,16 +28,34 @@ pub(super) struct FakeEhr {
     pub(super) slots: Mutex<Vec<FreeSlot>>,
     /// What the next moves end in, before the EHR does as it should.
     pub(super) moves: Mutex<VecDeque<MoveOutcome>>,
+    /// How often a move is still to be found beside another visit.
+    contested: Mutex<usize>,
     pub(super) away: Mutex<bool>,
     /// The appointments that were read again.
     pub(super) refreshed: Mutex<Vec<String>>,
     pub(super) requests: Mutex<Vec<String>>,
+    /// The next request for a refill says that it has come, and then waits.
+    pub(super) waiting_request: Mutex<Option<(oneshot::Sender<()>, oneshot::Receiver<()>)>>,
+    /// Whether reading an appointment or asking for a refill panics.
+    pub(super) panics: Mutex<bool>,
     pub(super) refill: Mutex<Option<RefillStatus>>,
 }
 
 impl FakeEhr {
     fn reachable<T>(&self, value: T) -> Result<T, EhrTrouble> {
         if *self.away.lock().unwrap() { Err(EhrTrouble::Unavailable { retry_after: None }) } else { Ok(value) }
+    }
+
+    /// The next move is made, and then so many looks find another visit at its time, that of the answer among them.
+    pub(super) fn contested_times(&self, looks: usize) {
+        *self.contested.lock().unwrap() = looks;
+    }
+
+    fn is_contested(&self) -> bool {
+        let mut contested = self.contested.lock().unwrap();
+        let is = *contested > 0;
+        *contested = contested.saturating_sub(1);
+        is
     }
 
     pub(super) fn start_of(&self, appointment: &str) -> Timestamp {
@@ -49,6 +69,7 @@ impl Scheduling for FakeEhr {
         _: Id<Tenant>,
         appointment: &'a str,
     ) -> BoxFuture<'a, Result<Option<AppointmentState>, EhrTrouble>> {
+        assert!(!*self.panics.lock().unwrap(), "as a test wants it");
         let found = self.appointments.lock().unwrap().get(appointment).cloned();
         ready(self.reachable(found)).boxed()
     }
@@ -72,6 +93,13 @@ impl Scheduling for FakeEhr {
         if let Some(told) = self.moves.lock().unwrap().pop_front() {
             return ready(told).boxed();
         }
+        if self.start_of(wanted.appointment) == wanted.to.start {
+            if self.is_contested() {
+                return ready(MoveOutcome::Contested).boxed();
+            }
+            let (start, end) = (wanted.to.start, wanted.to.start.checked_add(SignedDuration::from_mins(30)).unwrap());
+            return ready(MoveOutcome::Moved { start, end, version: Some("own".into()) }).boxed();
+        }
         let mut slots = self.slots.lock().unwrap();
         let Some(index) = slots.iter().position(|slot| slot.slot == wanted.to.slot) else {
             return ready(MoveOutcome::SlotTaken).boxed();
@@ -82,6 +110,9 @@ impl Scheduling for FakeEhr {
         assert_eq!(appointment.start, wanted.from);
         appointment.start = slot.start;
         appointment.end = slot.start.checked_add(SignedDuration::from_mins(30)).unwrap();
+        if self.is_contested() {
+            return ready(MoveOutcome::Contested).boxed();
+        }
         let moved = MoveOutcome::Moved { start: slot.start, end: appointment.end, version: Some("own".into()) };
         ready(moved).boxed()
     }
@@ -106,8 +137,17 @@ impl messaging::Upstream for FakeEhr {
 
 impl Refills for FakeEhr {
     fn request_refill<'a>(&'a self, wish: RefillWish<'a>) -> BoxFuture<'a, RequestOutcome> {
+        assert!(!*self.panics.lock().unwrap(), "as a test wants it");
         self.requests.lock().unwrap().push(format!("{}@{}", wish.medication_request, wish.due_on));
-        ready(RequestOutcome::Requested { task: "Task/7".into() }).boxed()
+        let waiting = self.waiting_request.lock().unwrap().take();
+        async {
+            if let Some((reached, open)) = waiting {
+                reached.send(()).unwrap();
+                open.await.unwrap();
+            }
+            RequestOutcome::Requested { task: "Task/7".into() }
+        }
+        .boxed()
     }
 
     fn refill_status<'a>(
@@ -121,7 +161,11 @@ impl Refills for FakeEhr {
 
 /// A carrier that takes everything and remembers it.
 #[derive(Default)]
-pub(super) struct FakeCarrier(pub(super) Mutex<Vec<(String, String)>>);
+pub(super) struct FakeCarrier {
+    pub(super) sent: Mutex<Vec<(String, String)>>,
+    /// Whether it turns texts away, because no phone has the number.
+    pub(super) refuses: Mutex<bool>,
+}
 
 impl Carrier for FakeCarrier {
     fn name(&self) -> &'static str {
@@ -138,7 +182,11 @@ impl Carrier for FakeCarrier {
 
     fn send(&self, text: ClearedText) -> BoxFuture<'_, SendOutcome> {
         let text = text.into_outgoing();
-        let mut sent = self.0.lock().unwrap();
+        if *self.refuses.lock().unwrap() {
+            let refusal = Refusal { code: "30008".into(), class: FailureClass::Unknown, retry_after: None };
+            return ready(SendOutcome::Refused(refusal)).boxed();
+        }
+        let mut sent = self.sent.lock().unwrap();
         sent.push((text.to.as_e164().to_owned(), text.body.expose().clone()));
         let carrier_id = format!("SM{}", sent.len());
         ready(SendOutcome::Accepted { carrier_id, status: DeliveryStatus::Sent, segments: None }).boxed()

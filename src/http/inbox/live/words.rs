@@ -144,6 +144,8 @@ pub(super) fn task(reason: &str) -> &'static str {
         TaskReason::NoNumber => "No number to text: tell the patient another way",
         TaskReason::EhrRefused => "The EHR did not take a change: do it there",
         TaskReason::EhrUnknown => "Check in the EHR whether a change was made",
+        TaskReason::DoubleBooked => "Two visits at one time in the EHR: decide which one stays, tell the patient",
+        TaskReason::SlotHeld => "A time is held in the EHR for nobody: free it there",
         TaskReason::Undelivered => "A text was not delivered: call",
         TaskReason::DeliveryUnknown => "Nobody knows whether a text left: decide",
         TaskReason::CarrierTrouble => "The carrier turns texts away: tell who runs the account",

@@ -1,5 +1,7 @@
 //! Writes and scheduling against an EHR over HTTP that takes, refuses and loses them.
 
+mod holds;
+
 use super::*;
 use crate::{
     db::{Db, DbKeyStore, sql},
@@ -93,13 +95,16 @@ impl Bench {
     fn worker(&self) -> Worker {
         let (scheduling, ehrs) =
             (self.scheduling.clone(), Ehrs(Arc::new(HashMap::from([(TENANT, Arc::clone(&self.ehr))]))));
-        Worker::new(self.db.clone(), self.instruments.clone(), WorkerLimits::default()).bind(
-            RELEASE_SLOT_HOLD,
-            move |job| {
+        let last = scheduling.clone();
+        Worker::new(self.db.clone(), self.instruments.clone(), WorkerLimits::default())
+            .bind(RELEASE_SLOT_HOLD, move |job| {
                 let (scheduling, ehrs) = (scheduling.clone(), ehrs.clone());
                 async move { scheduling.release_hold(&ehrs, job).await }
-            },
-        )
+            })
+            .bind_last_resort(RELEASE_SLOT_HOLD, move |job, _| {
+                let scheduling = last.clone();
+                async move { scheduling.strand_hold(job).await }
+            })
     }
 
     async fn rows(&self, text: &'static str) -> i64 {
