@@ -12,8 +12,8 @@ use oauth2::basic::{
     BasicTokenType,
 };
 use oauth2::{
-    AuthorizationCode, Client, ClientId, EndpointNotSet, EndpointSet, PkceCodeVerifier, RedirectUrl,
-    RequestTokenError, Scope, StandardRevocableToken, StandardTokenResponse, TokenResponse as _, TokenUrl,
+    AuthorizationCode, Client, ClientId, EndpointNotSet, EndpointSet, PkceCodeVerifier, RedirectUrl, RequestTokenError,
+    Scope, StandardRevocableToken, StandardTokenResponse, TokenResponse as _, TokenUrl,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

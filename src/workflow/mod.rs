@@ -3,8 +3,8 @@
 //! Owns the conversation about each visit and each refill: a row per workflow, whose every step is one transaction from
 //! the revision that it was decided on, together with the texts, the work for people and the jobs that it causes. Called
 //! by jobs that `app` binds: `AppointmentChanged` ([`Workflows::appointment_changed`]), [`REMINDER_DUE`], `ReplyRead`
-//! ([`Workflows::reply_read`], [`Workflows::reply_given_up`]), `SlotStranded`, `TextChanged`
-//! ([`Workflows::text_changed`]), [`WORKFLOW_TIMEOUT`],
+//! ([`Workflows::reply_read`], [`Workflows::reply_given_up`]), `SlotStranded` ([`Workflows::slot_stranded`]),
+//! `TextChanged` ([`Workflows::text_changed`]), [`WORKFLOW_TIMEOUT`],
 //! `RefillDue` and `RefillTaskChanged`. What it needs of
 //! the EHR is in [`ports`](Scheduling). Always: a handler may run twice; before an answer is acted on the appointment is
 //! read again; nothing is said to be done that the EHR has not confirmed (law 6).
@@ -94,6 +94,15 @@ pub struct RefillDue {
 pub struct RefillTaskChanged {
     /// The task, as `Task/123`.
     pub task: String,
+}
+
+/// The payload of the job `SlotStranded`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotStranded {
+    /// The slot, as `Slot/1`.
+    pub slot: String,
+    /// The appointment that was to be moved there, by its FHIR id.
+    pub appointment: String,
 }
 
 /// Every workflow of every tenant.

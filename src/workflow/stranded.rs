@@ -1,10 +1,9 @@
-//! Times that the EHR keeps for a move that was not made: handles the job [`SLOT_STRANDED`](crate::ehr::SLOT_STRANDED).
+//! Times that the EHR keeps for a move that was not made: handles the job `SlotStranded`.
 
-use super::{Workflows, store::Appointment};
+use super::{SlotStranded, Workflows, store::Appointment};
 use crate::{
     access::Team,
     db::{Command, DbError, Tx},
-    ehr::SlotStranded,
     intent::Urgency,
     jobs::{LeasedJob, Outcome},
     routing::{NewTask, TaskReason, open_task},

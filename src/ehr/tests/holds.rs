@@ -102,13 +102,16 @@ async fn a_held_slot_that_the_ehr_once_refused_to_free_is_freed_later() {
 #[tokio::test]
 async fn a_held_slot_that_the_ehr_never_frees_is_told_to_a_person_once() {
     let bench = Bench::new().await;
-    refused_and_kept(&bench, None).await;
+    let wanted = refused_and_kept(&bench, None).await;
     let worker = bench.worker();
     for _ in 0..60 {
         bench.clock.advance(SignedDuration::from_mins(11));
         worker.run_due().await.unwrap();
     }
     assert_eq!(bench.rows(STRANDED).await, 1);
+    let told = bench.db.one(sql("SELECT payload FROM job WHERE kind = 'SlotStranded'")).await.unwrap();
+    let told: Value = serde_json::from_str(&told.get::<String>("payload").unwrap()).unwrap();
+    assert_eq!(told, json!({ "slot": wanted.slot.to_string(), "appointment": wanted.appointment.id() }));
     assert_eq!(bench.rows("SELECT COUNT(*) AS n FROM slot_hold").await, 0);
     assert_eq!(bench.rows("SELECT COUNT(*) AS n FROM job WHERE kind = 'ReleaseSlotHold'").await, 0);
 }

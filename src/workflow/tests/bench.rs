@@ -328,7 +328,7 @@ fn bind(worker: Worker, flows: &Workflows) -> Worker {
             move |job, _| give_up(job)
         })
         .bind(WORKFLOW_TIMEOUT, to(flows, |flows, job| async move { flows.timeout(job).await }))
-        .bind(crate::ehr::SLOT_STRANDED, to(flows, |flows, job| async move { flows.slot_stranded(job).await }))
+        .bind("SlotStranded", to(flows, |flows, job| async move { flows.slot_stranded(job).await }))
         .bind("RefillDue", to(flows, |flows, job| async move { flows.refill_due(job).await }))
         .bind("RefillTaskChanged", to(flows, |flows, job| async move { flows.refill_task_changed(job).await }))
 }

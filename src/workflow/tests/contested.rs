@@ -41,8 +41,8 @@ async fn a_move_that_arrived_unheard_is_not_told_while_another_visit_is_there() 
 #[tokio::test]
 async fn a_slot_that_stays_held_in_the_ehr_is_told_to_the_front_desk() {
     let bench = reminded().await;
-    let stranded = crate::ehr::SlotStranded { slot: "Slot/1".into(), appointment: "1".into() };
-    bench.job(crate::ehr::SLOT_STRANDED, stranded).await;
+    let stranded = SlotStranded { slot: "Slot/1".into(), appointment: "1".into() };
+    bench.job("SlotStranded", stranded).await;
     assert_eq!(bench.tasks().await, ["slot-held"]);
     bench.nothing_failed().await;
 }
