@@ -2,7 +2,7 @@
 
 use crate::outside::{Outside, list, text};
 use anyhow::Result;
-use chartwire::sandbox::clinic::{Person, Texting, patients};
+use chartwire::sandbox::clinic::{Person, Texting, patients, persona};
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
@@ -20,6 +20,18 @@ pub(crate) fn participants() -> Vec<&'static Person> {
         alone && !number.is_empty() && person.phone_use == "mobile" && matches!(person.texting, Texting::Permitted(_))
     };
     patients().iter().filter(|person| !person.is_replaced()).filter(own).collect()
+}
+
+/// Takes the visits of those off the schedule who share a phone: of two the second's reminder waits for as long as the
+/// first's question stands, which may be days.
+pub(crate) async fn clear_shared_phone(outside: &Outside) -> Result<()> {
+    for patient in [persona::MARIA_SANTOS, persona::MIA_SANTOS] {
+        for mut visit in outside.search(&format!("Appointment?patient=Patient/{patient}&status=booked")).await? {
+            visit["status"] = json!("cancelled");
+            outside.update(&visit).await?;
+        }
+    }
+    Ok(())
 }
 
 /// A zone in which it is morning, so that no midnight of the clinic falls into a run.

@@ -32,11 +32,11 @@ pub(crate) const LEASE: u64 = 15;
 /// How long the carrier's list is asked for a text before a person is, in seconds.
 const LIST_LAG: u64 = 25;
 /// How long the carrier keeps the answer to a send back, in milliseconds: kills then meet texts on their way.
-const CARRIER_ANSWERS_IN: u64 = 40;
+const CARRIER_ANSWERS_IN: u64 = 120;
 /// How long the service may take to come to rest.
 const REST: Duration = Duration::from_mins(6);
 /// How often patients are asked to answer what still waits for them.
-const NUDGE: Duration = Duration::from_secs(20);
+const NUDGE: Duration = Duration::from_secs(6);
 
 /// How the rig is run.
 #[derive(clap::Args)]
@@ -137,10 +137,12 @@ async fn set(options: &Options) -> Result<Stage> {
     };
     let zone_name = clinic::morning_zone(Timestamp::now());
     let zone = TimeZone::get(&zone_name)?;
+    std::fs::write(folder.join("database-url"), url)?;
     let front = free_address();
     let sandbox = Sandbox::start(&folder, front, &zone_name).await?;
     let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build()?;
     let outside = Outside::new(http, &sandbox.places);
+    clinic::clear_shared_phone(&outside).await?;
     clinic::book(&outside, Timestamp::now(), &zone).await?;
     let before = Before::read(&outside).await?;
     let each = if options.processes > 1 { SignedDuration::from_secs(7) } else { SignedDuration::from_millis(2_600) };
@@ -150,7 +152,8 @@ async fn set(options: &Options) -> Result<Stage> {
     let reminded = Instant::now() + Duration::try_from(clinic::FIRST_DUE + lasts)? + Duration::from_secs(3);
     let set = |key: &str, value: String| (format!("CHARTWIRE__{key}"), value);
     let overrides = vec![
-        set("DATABASE__URL", url),
+        // In a file of its own: it may hold a password.
+        set("DATABASE__URL", "{ file = \"database-url\" }".to_owned()),
         set("LOG__LEVEL", "info".to_owned()),
         set("JOBS__LEASE_SECONDS", LEASE.to_string()),
         set("TENANTS__0__CARRIER__LIST_LAG_SECONDS", LIST_LAG.to_string()),

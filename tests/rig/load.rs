@@ -16,7 +16,7 @@ use tokio::{sync::watch, task::JoinSet};
 pub(crate) enum Phase {
     /// They answer this way and that, and write unasked.
     Busy,
-    /// They answer simply, so that every question ends; each new number has them confirm whatever may be open.
+    /// They answer simply, so that every question ends; each new number has them answer the last one once more.
     Ending(u32),
     /// They put their phones away.
     Over,
@@ -43,6 +43,7 @@ impl Phone {
     pub(crate) async fn live(mut self) {
         let mut seen = 0;
         let mut nudged = 0;
+        let mut asked: Option<String> = None;
         let mut writing = JoinSet::new();
         loop {
             let pause = LOOKS.0 + below(&self.chance, LOOKS.1 - LOOKS.0);
@@ -52,7 +53,9 @@ impl Phone {
                 Phase::Over => break,
                 Phase::Ending(nudge) if nudge > nudged => {
                     nudged = nudge;
-                    self.write(&mut writing, "C".to_owned());
+                    // A "C" to what asks for nothing in particular, so that the next question may come.
+                    let answer = asked.as_deref().map(|body| self.answer(body, false).unwrap_or("C".to_owned()));
+                    answer.into_iter().for_each(|answer| self.write(&mut writing, answer));
                 }
                 _ => {}
             }
@@ -60,6 +63,9 @@ impl Phone {
             let received: Vec<&str> =
                 texts.iter().filter(|one| text(one, "/direction") != "inbound").map(|one| text(one, "/body")).collect();
             for body in received.iter().skip(seen) {
+                if body.contains("Reply") || body.contains("Responda") {
+                    asked = Some((*body).to_owned());
+                }
                 if let Some(answer) = self.answer(body, phase == Phase::Busy) {
                     self.write(&mut writing, answer);
                 }
@@ -96,10 +102,12 @@ impl Phone {
                 85..95 => "N",
                 _ => "any day but Friday",
             }
-        } else if has("Reply YES") {
-            if chance < 70 { "YES" } else { "R" }
-        } else if has("Responda S") {
-            "SI"
+        } else if has("Reply YES") || has("Responda SI") || has("Responda S\u{cd}") {
+            match (chance < 70, english) {
+                (false, _) => "R",
+                (true, true) => "YES",
+                (true, false) => "SI",
+            }
         } else if has("Reply C") || has("Responda C") {
             match chance {
                 0..45 => "C",

@@ -38,6 +38,7 @@ mod visits;
 
 use clap::Parser as _;
 use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(clap::Parser)]
 #[command(name = "rig")]
@@ -46,10 +47,20 @@ enum Rig {
     Crash(crash::Options),
 }
 
+/// Ends with what `work` ends with, or at a signal; then nothing that was started is left running.
+async fn until_told_to_stop(work: impl Future<Output = anyhow::Result<bool>>) -> anyhow::Result<bool> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        ended = work => ended,
+        _ = terminated.recv() => anyhow::bail!("told to stop"),
+        _ = tokio::signal::ctrl_c() => anyhow::bail!("told to stop"),
+    }
+}
+
 fn main() -> ExitCode {
     let Rig::Crash(options) = Rig::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    match runtime.block_on(crash::run(&options)) {
+    match runtime.block_on(until_told_to_stop(crash::run(&options))) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

@@ -64,6 +64,17 @@ impl Outside {
         Ok(())
     }
 
+    /// Changes what is in the EHR, as its staff do.
+    pub(crate) async fn update(&self, resource: &Value) -> Result<()> {
+        let (kind, id) = (text(resource, "/resourceType"), text(resource, "/id"));
+        let request = self.http.put(format!("{}/{kind}/{id}", self.fhir)).bearer_auth(&self.token);
+        let request = request.header("if-match", format!("W/\"{}\"", text(resource, "/meta/versionId")));
+        let answer = request.header("content-type", "application/fhir+json").body(resource.to_string()).send().await?;
+        let status = answer.status();
+        ensure!(status.is_success(), "the EHR refuses a {kind}: {status} {}", answer.text().await?);
+        Ok(())
+    }
+
     /// The URL by which someone launches from a patient's chart.
     pub(crate) async fn launch(&self, practitioner: &str, patient: &str) -> Result<url::Url> {
         let order = json!({ "practitioner": practitioner, "patient": patient });

@@ -11,8 +11,7 @@ use jiff::Timestamp;
 use std::{collections::HashSet, time::Duration};
 
 /// Jobs that come back by themselves: they may always wait, and be under way.
-const RECURRING: &str =
-    "('PullInbound', 'PollAppointments', 'PollRefills', 'PollTasks', 'EndRunOutSessions', 'ChartTermsDue')";
+const RECURRING: &str = "('PullInbound', 'AskForReports', 'PollAppointments', 'PollRefills', 'PollTasks', 'EndRunOutSessions', 'ChartTermsDue')";
 
 /// What must be nobody's any more at the end. Each gives a number as `n`.
 const LEFT: [(&str, &str); 9] = [
