@@ -84,7 +84,7 @@ impl LateReports {
                     return Err(JobError::Retry { code: "carrier-status", after: Some(pause) });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, text = %text.message, "the carrier does not tell how a text ended")
+                    tracing::warn!(%error, text = %text.message, "the carrier does not tell how a text ended");
                 }
             }
             db.execute(MarkAsked { tenant: job.tenant, message: text.message, now: instruments.now() }).await?;

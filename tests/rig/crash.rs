@@ -88,15 +88,17 @@ pub(crate) async fn run(options: &Options) -> Result<bool> {
         service.ready(&stage.outside.http).await?;
     }
     stage.outside.slow_sends(CARRIER_ANSWERS_IN).await?;
+    let stored = Stored::open(&stage.folder, &stage.installation.overrides).await?;
+    known(&stored).await?;
     let deeds = Arc::new(Deeds::default());
     let (phase, busy) = watch::channel(Phase::Busy);
     let mut people = people(&stage.outside, &deeds, options.seed, &busy);
     let mut mayhem = Mayhem::new(SeededEntropy::new(options.seed), stage.outside.http.clone());
     mayhem.rage(&mut stage.services, stage.balancer.as_deref(), options.kills).await?;
     tokio::time::sleep_until(stage.reminded.into()).await;
-    let stored = Stored::open(&stage.folder, &stage.installation.overrides).await?;
     let mut settled = Settled::default();
-    let left = come_to_rest(&stage.outside, &stored, &phase, &mut people, &mut settled).await?;
+    let hit = mayhem.blows.at.last().copied().unwrap_or_default();
+    let left = come_to_rest((&stage.outside, &stored, hit), &phase, &mut people, &mut settled).await?;
     let mut wrong: Vec<String> = left.into_iter().map(|(what, count)| format!("{count} {what}")).collect();
     for service in &mut stage.services {
         service.stop().await?;
@@ -180,6 +182,19 @@ async fn services(
     Ok((services, Some(Balancer::start(front, &addresses).await?)))
 }
 
+/// Waits until the service has met every patient: until then nobody knows whose texts are whose.
+async fn known(stored: &Stored) -> Result<()> {
+    let began = Instant::now();
+    let all = i64::try_from(clinic::participants().len())?;
+    while stored.count("SELECT COUNT(*) AS n FROM patient_number WHERE current = 1").await? < all {
+        if began.elapsed() > REST {
+            bail!("the service does not read the schedule");
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Ok(())
+}
+
 /// The patients and the staff.
 fn people(outside: &Outside, deeds: &Arc<Deeds>, seed: u64, phase: &watch::Receiver<Phase>) -> JoinSet<()> {
     let mut people = JoinSet::new();
@@ -201,8 +216,7 @@ fn people(outside: &Outside, deeds: &Arc<Deeds>, seed: u64, phase: &watch::Recei
 /// Waits until nothing is left to be done, with patients who answer and staff who settle; what is left when patience is
 /// up.
 async fn come_to_rest(
-    outside: &Outside,
-    stored: &Stored,
+    (outside, stored, hit): (&Outside, &Stored, Timestamp),
     phase: &watch::Sender<Phase>,
     people: &mut JoinSet<()>,
     settled: &mut Settled,
@@ -212,7 +226,7 @@ async fn come_to_rest(
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
         quiet::settle(outside, stored, settled).await?;
-        let left = quiet::left(stored).await?;
+        let left = quiet::left(stored, hit).await?;
         let over = began.elapsed() > REST;
         if (left.is_empty() || over) && *phase.borrow() != Phase::Over {
             // What was answered meanwhile is followed to its end too.
@@ -224,7 +238,8 @@ async fn come_to_rest(
         if left.is_empty() || over {
             return Ok(left);
         }
-        if nudged.elapsed() > NUDGE && *phase.borrow() != Phase::Over {
+        // Only those that wait for an answer: more texts would only keep the service busy.
+        if nudged.elapsed() > NUDGE && *phase.borrow() != Phase::Over && quiet::held(stored).await? > 0 {
             (nudged, nudges) = (Instant::now(), nudges + 1);
             phase.send_replace(Phase::Ending(nudges));
         }

@@ -10,9 +10,6 @@ use chartwire::{db::sql, kernel::Id, messaging::Message, sandbox::clinic::person
 use jiff::Timestamp;
 use std::{collections::HashSet, time::Duration};
 
-/// Jobs that come back by themselves: they may always wait, and be under way.
-const RECURRING: &str = "('PullInbound', 'AskForReports', 'PollAppointments', 'PollRefills', 'PollTasks', 'EndRunOutSessions', 'ChartTermsDue')";
-
 /// What must be nobody's any more at the end. Each gives a number as `n`.
 const LEFT: [(&str, &str); 9] = [
     (
@@ -38,20 +35,28 @@ const LEFT: [(&str, &str); 9] = [
     ("jobs that were given up", "SELECT COUNT(*) AS n FROM job WHERE state = 'dead'"),
 ];
 
-/// What is left to be done.
-pub(crate) async fn left(stored: &Stored) -> Result<Vec<(String, i64)>> {
+/// What is left to be done; the carrier's list has to be read once after `hit`, the last blow.
+pub(crate) async fn left(stored: &Stored, hit: Timestamp) -> Result<Vec<(String, i64)>> {
     let mut left = Vec::new();
     for (what, query) in LEFT {
         left.push((what.to_owned(), stored.count(query).await?));
     }
-    let due = format!(
-        "SELECT kind, COUNT(*) AS n FROM job WHERE kind NOT IN {RECURRING} AND (state = 'leased' OR (state = 'ready' AND run_at <= $1)) GROUP BY kind"
+    let unread = sql("SELECT COUNT(*) AS n FROM carrier_watermark WHERE read_until < $1").bind(hit);
+    left.push(("lists of the carrier's that were not read".to_owned(), stored.db.one(unread).await?.get("n")?));
+    // Those that come back by themselves too: what the last kill cut off in the middle is done again before the end.
+    let due = sql(
+        "SELECT kind, COUNT(*) AS n FROM job WHERE state = 'leased' OR (state = 'ready' AND run_at <= $1) GROUP BY kind",
     );
-    for row in stored.db.all(chartwire::db::sql_built(due).bind(Timestamp::now())).await? {
+    for row in stored.db.all(due.bind(Timestamp::now())).await? {
         left.push((format!("jobs due or in hand: {}", row.get::<String>("kind")?), row.get("n")?));
     }
     left.retain(|(_, count)| *count > 0);
     Ok(left)
+}
+
+/// How many texts wait for the gate.
+pub(crate) async fn held(stored: &Stored) -> Result<i64> {
+    stored.count("SELECT COUNT(*) AS n FROM message WHERE direction = 'out' AND state = 'queued'").await
 }
 
 /// What people settled in the end.
