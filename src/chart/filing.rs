@@ -164,8 +164,13 @@ impl Filing {
         let words = words.first().ok_or(EhrError::Unreadable)?;
         let body = communication::communication(text, words.as_str(), &parties);
         let intent = WriteIntent { tenant: ehr.tenant, words: communication::identifier(text) };
+        let begun = self.ledger.was_begun(&intent).await?;
         let written = self.ledger.create(ehr, &intent, "Communication", &body).await?;
         metrics::counter!("chartwire_texts_filed_total").increment(1);
+        if begun {
+            // What is there may be the text as it was when that was tried, and it has come further meanwhile.
+            return self.update(ehr, text, &Filed { reference: written.reference }).await;
+        }
         Ok(written)
     }
 

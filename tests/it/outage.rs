@@ -7,6 +7,7 @@ use crate::{
         visit,
     },
     database::both_databases,
+    feed::chart,
     launch::{Browser, field},
     service::{ANA, Service},
 };
@@ -94,6 +95,26 @@ both_databases! {
         service.settle().await;
         assert_eq!(service.ehr.misbehaviour().rules()[0].times, Some(0), "the answer was lost");
         ends(&service, &ANA_LOPEZ, &[REMINDER, "< C", CONFIRMED]).await;
+        books_are_closed(&service).await;
+        service.stop().await;
+    }
+
+    async fn a_text_that_went_on_while_its_filing_was_unsure_is_brought_up_to_date(database: TestDatabase) {
+        let service = reminded(&database).await;
+        service.carrier.faults().add(CarrierFault::new(FaultKind::HoldQueue));
+        service.text(ANA, "C").await;
+        service.ehr.misbehaviour().add(FaultRule {
+            skip: 1,
+            ..FaultRule::once(Fault::LoseAnswer, "POST", "/fhir/Communication")
+        });
+        service.settle().await;
+        assert_eq!(service.ehr.misbehaviour().rules()[0].times, Some(0), "the answer was lost");
+        service.carrier.faults().clear();
+        service.carrier.wait_for(|texts| texts.iter().all(|text| text.status.is_final())).await;
+        service.settle().await;
+        ends(&service, &ANA_LOPEZ, &[REMINDER, "< C", CONFIRMED]).await;
+        let filed = chart(&service, &format!("Communication?subject=Patient/{}&_count=50", ANA_LOPEZ.id)).await;
+        assert!(filed.iter().all(|text| text["status"] == "completed"), "{filed:#?}");
         books_are_closed(&service).await;
         service.stop().await;
     }

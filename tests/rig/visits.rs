@@ -105,8 +105,21 @@ fn check_visit(
     let moved = before.starts.get(id).is_some_and(|was| was.parse::<Timestamp>().ok() != Some(start));
     if moved {
         visits.moved += 1;
-        if !told.iter().any(|one| matches!(template(one).as_str(), "moved" | "changed") && has_time(one)) {
-            wrong.push(format!("Appointment/{id} was moved to {time}, and the patient was not told"));
+        let about = format!("Appointment/{id}");
+        // The gate may not have let it leave: whoever says STOP is told nothing more.
+        let held_back = texts.iter().any(|one| {
+            one.state == "dropped"
+                && one.about.as_ref() == Some(&about)
+                && matches!(template(one).as_str(), "moved" | "changed")
+        });
+        let is_told = told.iter().any(|one| matches!(template(one).as_str(), "moved" | "changed") && has_time(one));
+        if !is_told && !held_back {
+            let states: Vec<String> = texts
+                .iter()
+                .filter(|one| !one.inbound && one.about.as_ref() == Some(&about))
+                .map(|one| format!("{} {}", template(one), one.state))
+                .collect();
+            wrong.push(format!("{about} was moved to {time}, and the patient was not told: {states:?}"));
         }
     }
     Ok(())
