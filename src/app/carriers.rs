@@ -45,7 +45,7 @@ fn account(settings: &TwilioSettings) -> TwilioAccount {
         account_sid: settings.account_sid.clone(),
         credential,
         messaging_service_sid: settings.messaging_service_sid.clone(),
-        timeouts: Timeouts::default(),
+        timeouts: Timeouts { listed: settings.list_lag, ..Timeouts::default() },
     }
 }
 

@@ -36,7 +36,8 @@ fn texts(worker: Worker, rooms: &Rooms) -> Worker {
     let worker = on(worker, messaging::SEND_TEXT, &rooms.sender, |room, job| async move { room.send(job).await });
     let worker =
         on(worker, messaging::SETTLE_ATTEMPT, &rooms.settler, |room, job| async move { room.settle(job).await });
-    on(worker, messaging::PULL_INBOUND, &rooms.puller, |room, job| async move { room.pull(job).await })
+    let worker = on(worker, messaging::PULL_INBOUND, &rooms.puller, |room, job| async move { room.pull(job).await });
+    on(worker, messaging::ASK_FOR_REPORTS, &rooms.reports, |room, job| async move { room.ask(job).await })
 }
 
 fn ehr_side(worker: Worker, rooms: &Rooms) -> Worker {

@@ -38,7 +38,7 @@ use crate::{
     http::{self, Section, webhooks},
     jobs::{Worker, WorkerLimits},
     kernel::{Id, Instruments, PhoneNumber, Tenant},
-    messaging::{Delivery, Inbox, Puller, Sender, Settler},
+    messaging::{Delivery, Inbox, LateReports, Puller, Sender, Settler},
     patient::Directory,
     practice::Practices,
     routing::{ReplyReader, TextEndings},
@@ -88,6 +88,7 @@ pub struct App {
     tenants: HashMap<String, Id<Tenant>>,
     worker: Worker,
     puller: Puller,
+    reports: LateReports,
     polls: EhrPolls,
     sessions: Sessions,
     sealer: Sealer,
@@ -149,6 +150,7 @@ impl App {
             tenants,
             worker,
             puller: rooms.puller,
+            reports: rooms.reports,
             polls: EhrPolls::of(&rooms.ehr_side),
             sessions,
             sealer,
@@ -205,6 +207,7 @@ impl App {
     /// [`AppError`] when the database is away.
     pub async fn schedule(&self) -> Result<(), AppError> {
         self.puller.schedule().await?;
+        self.reports.schedule().await?;
         self.sessions.schedule(self.tenants.values().copied()).await?;
         Ok(self.polls.schedule().await?)
     }
@@ -277,6 +280,7 @@ pub(crate) struct Rooms {
     smart: SmartClient,
     people: Arc<people::People>,
     puller: Puller,
+    reports: LateReports,
     ehr_side: EhrSide,
     reader: ReplyReader,
     endings: TextEndings,
@@ -323,6 +327,7 @@ impl Rooms {
             Arc::new(ehr_side.upstream(instruments)),
             directory.clone(),
         );
+        let reports = LateReports::new(settler.clone(), Arc::clone(&practices));
         let delivery = Delivery::new(db.clone(), vault.clone(), instruments.clone());
         Ok(Self {
             practices,
@@ -332,6 +337,7 @@ impl Rooms {
             smart,
             people,
             puller,
+            reports,
             ehr_side,
             reader,
             endings: TextEndings::new(db.clone(), instruments.clone()),

@@ -164,8 +164,13 @@ impl Filing {
         let words = words.first().ok_or(EhrError::Unreadable)?;
         let body = communication::communication(text, words.as_str(), &parties);
         let intent = WriteIntent { tenant: ehr.tenant, words: communication::identifier(text) };
+        let begun = self.ledger.was_begun(&intent).await?;
         let written = self.ledger.create(ehr, &intent, "Communication", &body).await?;
         metrics::counter!("chartwire_texts_filed_total").increment(1);
+        if begun {
+            // What is there may be the text as it was when that was tried, and it has come further meanwhile.
+            return self.update(ehr, text, &Filed { reference: written.reference }).await;
+        }
         Ok(written)
     }
 
@@ -175,10 +180,14 @@ impl Filing {
         let (status, reason) = communication::status(text);
         let resource = ehr.client.read(&target).await?;
         let current = CommunicationView::read(&resource)?;
+        let words = format!("{} {status}", communication::identifier(text));
+        let intent = WriteIntent { tenant: ehr.tenant, words };
         let shown = serde_json::to_value(current.status).ok();
         if shown.as_ref().and_then(|shown| shown.as_str()) == Some(status) {
             let version = current.version.map(|version| version.as_str().to_owned());
-            return Ok(WrittenRef { reference: filed.reference.clone(), version });
+            let written = WrittenRef { reference: filed.reference.clone(), version };
+            self.ledger.shown(&intent, &written).await?;
+            return Ok(written);
         }
         let mut operations = vec![PatchOperation::Replace { path: "/status".to_owned(), value: json!(status) }];
         if let Some(code) = reason {
@@ -189,8 +198,6 @@ impl Filing {
             let value = communication::instant(delivered);
             operations.push(PatchOperation::Add { path: "/received".to_owned(), value });
         }
-        let words = format!("{} {status}", communication::identifier(text));
-        let intent = WriteIntent { tenant: ehr.tenant, words };
         self.ledger.edit(ehr, &intent, &resource, &operations).await
     }
 

@@ -24,9 +24,9 @@ mod tests;
 pub use mistake::{ConfigError, Mistake};
 pub use secret::Secret;
 pub use settings::{
-    AuditSettings, CarrierSettings, ClientAuthentication, DatabaseSettings, EhrSettings, LogFormat, LogSettings,
-    MfaAttestation, MfaSettings, Policies, Registration, RoleRule, ServerSettings, Settings, SigningAlgorithm,
-    TenantSettings, TwilioApiKey, TwilioSettings,
+    AuditSettings, CarrierSettings, ClientAuthentication, DatabaseSettings, EhrSettings, JobSettings, LogFormat,
+    LogSettings, MfaAttestation, MfaSettings, Policies, Registration, RoleRule, ServerSettings, Settings,
+    SigningAlgorithm, TenantSettings, TwilioApiKey, TwilioSettings,
 };
 pub use surroundings::{ProcessSurroundings, Surroundings};
 
@@ -85,6 +85,7 @@ fn read(
 fn sections(root: &Section<'_, '_>, folder: &Path) -> Option<Settings> {
     let server = read_service::server(&root.section("server"));
     let database = read_service::database(&root.section("database"), folder);
+    let jobs = read_service::jobs(&root.section("jobs"));
     let log = read_service::log(&root.section("log"));
     let audit = read_service::audit(&root.section("audit"));
     let registrations = read_service::registrations(root.sections("registrations"));
@@ -99,6 +100,7 @@ fn sections(root: &Section<'_, '_>, folder: &Path) -> Option<Settings> {
     Some(Settings {
         server: server?,
         database: database?,
+        jobs: jobs?,
         log: log?,
         audit: audit?,
         registrations: registrations.into_iter().collect::<Option<_>>()?,

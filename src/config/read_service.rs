@@ -4,8 +4,8 @@ use super::{
     reader::{Section, Stands},
     secret::Secret,
     settings::{
-        AuditSettings, ClientAuthentication, DatabaseSettings, LogFormat, LogSettings, Registration, ServerSettings,
-        SigningAlgorithm,
+        AuditSettings, ClientAuthentication, DatabaseSettings, JobSettings, LogFormat, LogSettings, Registration,
+        ServerSettings, SigningAlgorithm,
     },
     value::{self, Parsed, Wrong},
 };
@@ -64,6 +64,11 @@ fn database_url(url: &Secret, stands: Stands, folder: &Path) -> Parsed<Secret> {
         ));
     }
     Ok(url.clone())
+}
+
+pub(super) fn jobs(section: &Section<'_, '_>) -> Option<JobSettings> {
+    let lease = section.or("lease_seconds", 120, value::integer(15..=600));
+    Some(JobSettings { lease: seconds(lease?) })
 }
 
 pub(super) fn log(section: &Section<'_, '_>) -> Option<LogSettings> {

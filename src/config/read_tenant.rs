@@ -191,6 +191,7 @@ fn carrier(section: &Section<'_, '_>) -> Option<CarrierSettings> {
     });
     let messaging_service_sid = section.optional("messaging_service_sid", sid("MG"));
     let api_base = section.optional("api_base", base_url);
+    let list_lag = section.or("list_lag_seconds", 450, value::integer(25..=3600));
     provider?;
     Some(CarrierSettings::Twilio(TwilioSettings {
         account_sid: account_sid?,
@@ -199,6 +200,7 @@ fn carrier(section: &Section<'_, '_>) -> Option<CarrierSettings> {
         api_key: api_key?,
         messaging_service_sid: messaging_service_sid?,
         api_base: api_base?.or_else(|| Url::parse("https://api.twilio.com/").ok())?,
+        list_lag: seconds(list_lag?),
     }))
 }
 

@@ -22,6 +22,8 @@ pub struct Settings {
     pub server: ServerSettings,
     /// Where it keeps its data.
     pub database: DatabaseSettings,
+    /// How its work in the background is done.
+    pub jobs: JobSettings,
     /// What it logs, and how.
     pub log: LogSettings,
     /// Where the audit log's head goes.
@@ -52,6 +54,13 @@ pub struct ServerSettings {
 pub struct DatabaseSettings {
     /// `sqlite:` and an absolute path, or `postgres://…`; may hold a password.
     pub url: Secret,
+}
+
+/// `[jobs]`
+#[derive(Debug, Clone, Copy)]
+pub struct JobSettings {
+    /// How long a job may take before another process takes it over, and what a process that died leaves waits.
+    pub lease: Duration,
 }
 
 /// `[log]`
@@ -240,6 +249,8 @@ pub struct TwilioSettings {
     pub messaging_service_sid: Option<String>,
     /// The API's base URL; ends in `/`.
     pub api_base: Url,
+    /// How long after a send the carrier's list may not show the text yet.
+    pub list_lag: Duration,
 }
 
 /// `[tenants.carrier.api_key]`

@@ -22,6 +22,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 const CONNECTIONS: u32 = 16;
 const GROUP: usize = 256;
 const BACKLOG: usize = 4096;
+/// How long a transaction of a node that does nothing any more, as one that is frozen, keeps its locks: the server then
+/// ends it. Between two statements of a command lie microseconds.
+const ABANDONED_AFTER: &str = "10s";
 /// How often a command is run again after a deadlock or a serialization failure.
 const RERUNS: u32 = 5;
 
@@ -37,7 +40,8 @@ pub(super) async fn open(
     options: PgConnectOptions,
     stop: &CancellationToken,
 ) -> Result<Arc<PostgresDatabase>, DbError> {
-    let options = options.disable_statement_logging();
+    let options =
+        options.disable_statement_logging().options([("idle_in_transaction_session_timeout", ABANDONED_AFTER)]);
     let pool = PgPoolOptions::new()
         .max_connections(CONNECTIONS)
         .acquire_timeout(Duration::from_secs(10))

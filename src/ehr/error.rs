@@ -8,6 +8,9 @@ use crate::{
 };
 use std::time::Duration;
 
+/// The constant word of [`EhrError::NotAdmitted`].
+pub const NOT_ADMITTED: &str = "ehr-not-admitted";
+
 /// An error of the EHR or of our books about it. Holds nothing of any resource.
 #[derive(Debug, thiserror::Error)]
 pub enum EhrError {
@@ -22,6 +25,10 @@ pub enum EhrError {
         /// When it said so.
         retry_after: Option<Duration>,
     },
+    /// The EHR's authorization server gives the service no token: it could not fetch our keys just now, or the registration
+    /// has to be mended. Either way the request itself was never asked, and is as good as before once that is over.
+    #[error("the EHR does not let the service in; check its registration, its key and the granted scopes")]
+    NotAdmitted,
     /// Nobody knows whether the EHR has done it; the next try looks first.
     #[error("the EHR did not answer; the next try looks first")]
     Unknown,
@@ -56,6 +63,7 @@ impl From<FhirError> for EhrError {
             FhirError::NotFhir(_) => Self::Unreadable,
             FhirError::TooMany { .. } => Self::Refused { code: "ehr-too-many" },
             FhirError::Forbidden(_) => Self::Refused { code: "ehr-forbidden" },
+            FhirError::Token(error) if !error.is_passing() => Self::NotAdmitted,
             error if error.is_passing() => Self::Unavailable { code: "ehr-unavailable", retry_after: None },
             _ => Self::Refused { code: "ehr-refused" },
         }
@@ -82,6 +90,7 @@ impl From<NotSentCause> for EhrError {
             NotSentCause::Token(error) if error.is_passing() => {
                 Self::Unavailable { code: "ehr-token", retry_after: None }
             }
+            NotSentCause::Token(_) => Self::NotAdmitted,
             _ => Self::Refused { code: "ehr-not-sent" },
         }
     }
@@ -99,12 +108,33 @@ impl From<EhrError> for JobError {
             EhrError::Db(error) => error.into(),
             EhrError::Vault(_) => Self::retry("vault"),
             EhrError::Unavailable { code, retry_after } => Self::Retry { code, after: retry_after },
+            EhrError::NotAdmitted => Self::retry(NOT_ADMITTED),
             EhrError::Unknown => Self::retry("ehr-unknown"),
             EhrError::Conflict => Self::retry("ehr-conflict"),
             EhrError::NotConfigured => Self::retry("tenant-not-configured"),
             EhrError::Refused { code } => Self::dead(code),
             EhrError::NotFound => Self::dead("ehr-not-found"),
             EhrError::Unreadable => Self::dead("ehr-unreadable"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fhir::TokenError;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case::keys_not_fetched(TokenError::Refused { code: "invalid_client" })]
+    #[case::not_a_token(TokenError::Malformed)]
+    #[case::no_key(TokenError::Key)]
+    fn whoever_is_not_let_in_asks_again(#[case] error: TokenError) {
+        let read = EhrError::from(FhirError::Token(error.clone()));
+        let write = EhrError::from(NotSentCause::Token(error));
+        for error in [read, write] {
+            assert!(matches!(error, EhrError::NotAdmitted), "{error:?}");
+            assert_eq!(JobError::from(error), JobError::retry(NOT_ADMITTED));
         }
     }
 }

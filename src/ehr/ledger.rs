@@ -163,6 +163,27 @@ impl Ledger {
         Ok(row.map(|row| Ok::<_, DbError>((row.get("state")?, row.get("version")?))).transpose()?)
     }
 
+    /// Whether this write was begun before, be it here or by a process that is gone.
+    ///
+    /// # Errors
+    /// [`EhrError::Db`].
+    pub async fn was_begun(&self, intent: &WriteIntent) -> Result<bool, EhrError> {
+        Ok(self.last(intent).await?.is_some())
+    }
+
+    /// Notes that the EHR shows what the write of this intent was to bring about: one whose answer nobody heard is written.
+    ///
+    /// # Errors
+    /// [`EhrError::Db`] and [`EhrError::Vault`].
+    pub async fn shown(&self, intent: &WriteIntent, written: &WrittenRef) -> Result<(), EhrError> {
+        match self.last(intent).await? {
+            Some((state, _)) if state == "pending" || state == "unknown" => {
+                self.settle(intent, "written", Some(written), None).await
+            }
+            _ => Ok(()),
+        }
+    }
+
     async fn failed(&self, intent: &WriteIntent, outcome: WriteOutcome) -> Result<EhrError, EhrError> {
         let (state, code, error) = match outcome {
             WriteOutcome::Conflict { .. } => ("rejected", "conflict", EhrError::Conflict),

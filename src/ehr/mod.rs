@@ -18,7 +18,7 @@ mod tests;
 
 pub use capabilities::{Capabilities, CapabilityCache};
 pub use change::ChangeOutcome;
-pub use error::EhrError;
+pub use error::{EhrError, NOT_ADMITTED};
 pub use ledger::{IDENTIFIER_SYSTEM, Ledger, WriteIntent, WrittenRef};
 pub use refill::{DueRefill, DueRefills, RefillOutcome, Refills, due_refills, task_status};
 pub use roles::{RoleRule, mirrored_roles};

@@ -155,6 +155,10 @@ fn skippable(taken: Result<(), EhrError>) -> Result<Option<&'static str>, EhrErr
     if matches!(error, EhrError::Conflict) {
         return Ok(None);
     }
+    // Not this one's fault.
+    if matches!(error, EhrError::NotAdmitted) {
+        return Err(error);
+    }
     let Some(code) = refusal(&error) else { return Err(error) };
     metrics::counter!("chartwire_appointments_skipped_total").increment(1);
     tracing::warn!(%error, "an appointment could not be taken in");

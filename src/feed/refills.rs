@@ -89,8 +89,13 @@ impl RefillPoller {
             Ok(Some(skipped)) => self.note(job.tenant, REFILLS, skipped).await.map(|()| true)?,
             Ok(None) => false,
             Err(error) => {
-                let code = refusal(&error).ok_or(error)?;
-                self.note(job.tenant, REFILLS, Some(code)).await.map(|()| true)?
+                let Some(code) = refusal(&error) else { return Err(error.into()) };
+                self.note(job.tenant, REFILLS, Some(code)).await?;
+                // Let in again, it goes on at once: the next poll is an hour away.
+                if matches!(error, EhrError::NotAdmitted) {
+                    return Err(error.into());
+                }
+                true
             }
         };
         let until = self.instruments.now();
@@ -144,7 +149,7 @@ impl RefillPoller {
                     Err(error) => {
                         let code = refusal(&error);
                         refused = refused.or(code.filter(|_| matches!(error, EhrError::Refused { .. })));
-                        if code.is_none() {
+                        if code.is_none() || matches!(error, EhrError::NotAdmitted) {
                             return Err(error);
                         }
                         metrics::counter!("chartwire_refills_skipped_total").increment(1);

@@ -6,7 +6,7 @@
 
 use crate::{
     db::{Command, Db, DbError, Tx, sql},
-    ehr::EhrError,
+    ehr::{EhrError, NOT_ADMITTED},
     kernel::{Id, Tenant},
 };
 use jiff::Timestamp;
@@ -15,6 +15,7 @@ use jiff::Timestamp;
 pub(super) const fn refusal(error: &EhrError) -> Option<&'static str> {
     match error {
         EhrError::Refused { code } => Some(code),
+        EhrError::NotAdmitted => Some(NOT_ADMITTED),
         EhrError::NotFound => Some("ehr-not-found"),
         EhrError::Unreadable => Some("ehr-unreadable"),
         _ => None,

@@ -87,6 +87,10 @@ pub trait Carrier: Send + Sync {
     /// left alone until its send-by plus twice this.
     fn answers_within(&self) -> Duration;
 
+    /// How long after a send the carrier's list may not show the text yet. What it does not show by then is left to a
+    /// person.
+    fn listed_within(&self) -> Duration;
+
     /// Sends one text, once. Never tries again by itself.
     fn send(&self, text: ClearedText) -> BoxFuture<'_, SendOutcome>;
 

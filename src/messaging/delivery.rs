@@ -7,7 +7,7 @@ use super::{
     journal::Journal,
     line, outbound, question,
     rows::AttemptRow,
-    settlement::{SettleAttempt, settle_job},
+    settlement::SettleAttempt,
     state,
 };
 use crate::{
@@ -73,7 +73,7 @@ impl Delivery {
             carrier,
             now: self.instruments.now(),
             changed: changed.clone(),
-            settle: settle_job(&self.instruments, tenant, attempt).map_err(|_| MessagingError::Stored)?,
+            settle: None,
             journal: journal.clone(),
         };
         let note = NoteStatus {

@@ -22,6 +22,7 @@ mod person;
 mod ports;
 mod pull;
 mod question;
+mod reports;
 mod rows;
 mod sender;
 mod settle;
@@ -43,6 +44,7 @@ pub use person::PersonSettles;
 pub use ports::{Relevance, Upstream};
 pub use pull::Puller;
 pub use question::{FindOpenQuestion, Offered, OpenQuestion, answer, asked, claim_answer, close_of_workflow};
+pub use reports::LateReports;
 pub use sender::{Sender, guard_terms};
 pub use settle::{PERSON_DECIDES, Settler};
 
@@ -68,6 +70,8 @@ pub const SETTLE_ATTEMPT: &str = "SettleAttempt";
 pub const TEXT_CHANGED: &str = "TextChanged";
 /// The carrier's own list is to be read.
 pub const PULL_INBOUND: &str = "PullInbound";
+/// Texts whose end nobody has told are to be asked about.
+pub const ASK_FOR_REPORTS: &str = "AskForReports";
 
 /// The payload of every job that is about one text.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]

@@ -77,6 +77,10 @@ impl Puller {
                 .await
                 .map_err(|_| JobError::Retry { code: "carrier-list", after: Some(self.every) })?;
             for text in &received.texts {
+                // Known ones cost a look and no write, so that a run that is cut off has come further than the last.
+                if self.is_known(tenant, carrier.name(), &text.carrier_id).await? {
+                    continue;
+                }
                 match self.inbox.accept(&practice, carrier.name(), text).await {
                     Ok(_) | Err(MessagingError::NotOurNumber) => {}
                     Err(error) => return Err(error.into()),
@@ -97,6 +101,11 @@ impl Puller {
             self.db.execute(MoveWatermark(tenant, carrier.name(), own.number.clone(), started)).await?;
         }
         Ok(())
+    }
+
+    async fn is_known(&self, tenant: Id<Tenant>, carrier: &str, carrier_id: &str) -> Result<bool, DbError> {
+        let query = sql("SELECT 1 AS known FROM message_dedupe WHERE tenant = $1 AND carrier = $2 AND carrier_id = $3");
+        Ok(self.db.optional(query.bind(tenant).bind(carrier).bind(carrier_id)).await?.is_some())
     }
 
     async fn watermark(&self, tenant: Id<Tenant>, carrier: &str, number: &PhoneNumber) -> Result<Timestamp, DbError> {

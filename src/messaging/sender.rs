@@ -128,7 +128,7 @@ impl Sender {
                 let text = self.outgoing(&practice, &*carrier, opened, (attempt, send_by), closes)?;
                 let message = text.1;
                 let outcome = carrier.send(gate::cleared(text.0)).await;
-                self.conclude(tenant, message, outcome, carrier.name()).await
+                self.conclude(tenant, message, outcome, &*carrier).await
             }
         }
     }
@@ -147,7 +147,7 @@ impl Sender {
         tenant: Id<Tenant>,
         message: Id<Message>,
         outcome: SendOutcome,
-        carrier: &'static str,
+        carrier: &dyn Carrier,
     ) -> Outcome {
         let attempt = AttemptRow::newest(&self.settler.db, tenant, message).await?.ok_or(DbError::NotFound)?;
         let again = match &outcome {
@@ -182,7 +182,7 @@ impl Sender {
             return Err(JobError::Postpone { code: "attempt-in-flight", until: untouched_until });
         }
         let outcome = SendOutcome::Unknown { reason: UnknownReason::NoAnswer };
-        self.settler.write(tenant, &attempt, outcome, carrier.name()).await
+        self.settler.write(tenant, &attempt, outcome, &**carrier).await
     }
 
     async fn open(&self, practice: &Practice, row: OutboundRow) -> Result<Opened, MessagingError> {

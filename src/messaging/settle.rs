@@ -7,7 +7,7 @@ use super::{
     delivery::Delivery,
     journal::Journal,
     rows::AttemptRow,
-    settlement::{AboutAttempt, BETWEEN_LOOKS, LOOKS, SettleAttempt, settle_job},
+    settlement::{AboutAttempt, LOOKS, SettleAttempt, between_looks, settle_job},
 };
 use crate::{
     db::{Command, Db, DbError, Tx, sql},
@@ -61,7 +61,7 @@ impl Settler {
             if now.duration_since(attempt.committed_at) > LIST_AWAY {
                 self.leave_to_person(job.tenant, &attempt).await?;
             }
-            let until = now.checked_add(BETWEEN_LOOKS).unwrap_or(Timestamp::MAX);
+            let until = now.checked_add(between_looks(&**carrier)).unwrap_or(Timestamp::MAX);
             return Err(JobError::Postpone { code: "carrier-list", until });
         };
         let wanted = self.content_hash(job.tenant, attempt.message).await?;
@@ -80,7 +80,7 @@ impl Settler {
             return Ok(());
         }
         if job.attempt < LOOKS {
-            return Err(look_again());
+            return Err(look_again(&**carrier));
         }
         self.leave_to_person(job.tenant, &attempt).await
     }
@@ -95,7 +95,7 @@ impl Settler {
         tenant: Id<Tenant>,
         attempt: &AttemptRow,
         outcome: SendOutcome,
-        carrier: &'static str,
+        carrier: &dyn Carrier,
     ) -> Outcome {
         let journal = Journal::of(&self.vault, &self.instruments, tenant).await.map_err(MessagingError::from)?;
         self.db
@@ -103,10 +103,10 @@ impl Settler {
                 tenant,
                 attempt: attempt.id,
                 outcome,
-                carrier,
+                carrier: carrier.name(),
                 now: self.instruments.now(),
                 changed: changed_job(&self.instruments, tenant, attempt.message, &attempt.number_token)?,
-                settle: settle_job(&self.instruments, tenant, attempt.id)?,
+                settle: Some(settle_job(&self.instruments, tenant, attempt.id, between_looks(carrier))?),
                 journal,
             })
             .await?;
@@ -148,8 +148,8 @@ impl Settler {
     }
 }
 
-fn look_again() -> JobError {
-    JobError::Retry { code: "not-listed-yet", after: BETWEEN_LOOKS.try_into().ok() }
+fn look_again(carrier: &dyn Carrier) -> JobError {
+    JobError::Retry { code: "not-listed-yet", after: between_looks(carrier).try_into().ok() }
 }
 
 /// Says of a text that a person has to settle it, as long as nothing else does.

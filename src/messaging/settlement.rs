@@ -2,7 +2,7 @@
 
 use super::{
     Attempt, SETTLE_ATTEMPT,
-    carrier_port::{DeliveryStatus, Refusal, Remedy, SendOutcome},
+    carrier_port::{Carrier, DeliveryStatus, Refusal, Remedy, SendOutcome},
     journal::Journal,
     line, outbound, question,
     rows::AttemptRow,
@@ -17,10 +17,13 @@ use crate::{
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// How often the carrier's list is asked before a person decides.
+/// How often the carrier's list is asked before a person decides, evenly over the time that the list may take.
 pub(super) const LOOKS: u32 = 5;
+
 /// How long between two looks.
-pub(super) const BETWEEN_LOOKS: SignedDuration = SignedDuration::from_secs(90);
+pub(super) fn between_looks(carrier: &dyn Carrier) -> SignedDuration {
+    SignedDuration::try_from(carrier.listed_within() / LOOKS).unwrap_or(SignedDuration::from_mins(1))
+}
 
 /// Writes down what became of an attempt. Settling a settled attempt changes nothing.
 pub(super) struct SettleAttempt {
@@ -30,7 +33,8 @@ pub(super) struct SettleAttempt {
     pub(super) carrier: &'static str,
     pub(super) now: Timestamp,
     pub(super) changed: NewJob,
-    pub(super) settle: NewJob,
+    /// The look into the carrier's list, should the outcome be unknown.
+    pub(super) settle: Option<NewJob>,
     pub(super) journal: Journal,
 }
 
@@ -60,7 +64,9 @@ impl Command for SettleAttempt {
                 )
                 .await?;
                 self.text(tx, &attempt, state::UNKNOWN, Some("no-answer")).await?;
-                enqueue(tx, &self.settle).await?;
+                if let Some(settle) = &self.settle {
+                    enqueue(tx, settle).await?;
+                }
             }
             SendOutcome::Unknown { .. } => return Ok(false),
         }
@@ -172,8 +178,9 @@ pub(super) fn settle_job(
     instruments: &Instruments,
     tenant: Id<Tenant>,
     attempt: Id<Attempt>,
+    after: SignedDuration,
 ) -> Result<NewJob, JobError> {
-    let later = instruments.now().checked_add(BETWEEN_LOOKS).unwrap_or(Timestamp::MAX);
+    let later = instruments.now().checked_add(after).unwrap_or(Timestamp::MAX);
     Ok(NewJob::new(instruments, tenant, SETTLE_ATTEMPT, &AboutAttempt { attempt })?
         .unique(attempt.to_string())
         .at(later)

@@ -44,6 +44,14 @@ both_databases! {
         db.close().await;
     }
 
+    async fn a_frozen_node_does_not_keep_its_locks(database: TestDatabase) {
+        let db = Db::open(database.url()).await.unwrap();
+        if db.is_postgres() {
+            let query = sql("SELECT current_setting('idle_in_transaction_session_timeout') AS patience");
+            assert_eq!(db.one(query).await.unwrap().get::<String>("patience").unwrap(), "10s");
+        }
+    }
+
     async fn what_was_committed_is_there_when_the_database_is_opened_again(database: TestDatabase) {
         Db::open(database.url()).await.unwrap().execute(AddTenant { slug: "kept", fails: false }).await.unwrap();
         assert_eq!(slugs(&Db::open(database.url()).await.unwrap()).await, ["kept"]);

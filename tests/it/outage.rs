@@ -7,10 +7,15 @@ use crate::{
         visit,
     },
     database::both_databases,
+    feed::chart,
     launch::{Browser, field},
     service::{ANA, Service},
 };
-use chartwire::sandbox::{Fault, FaultRule, clinic::persona};
+use chartwire::sandbox::{
+    Fault, FaultRule,
+    carrier::{Fault as CarrierFault, FaultKind},
+    clinic::persona,
+};
 use jiff::SignedDuration;
 use reqwest::StatusCode;
 
@@ -75,6 +80,41 @@ both_databases! {
         ends(&service, &ANA_LOPEZ, &told).await;
         assert_eq!(visit(&service, ANA_LOPEZ.appointment).await["participant"][0]["status"], "accepted");
         assert_eq!(version(&service, &ANA_LOPEZ).await, "2");
+        books_are_closed(&service).await;
+        service.stop().await;
+    }
+
+    async fn an_update_in_the_chart_that_was_not_confirmed_is_found_written(database: TestDatabase) {
+        let service = reminded(&database).await;
+        service.carrier.faults().add(CarrierFault::new(FaultKind::HoldQueue));
+        service.text(ANA, "C").await;
+        service.settle().await;
+        service.ehr.misbehaviour().add(FaultRule::once(Fault::LoseAnswer, "PATCH", "/fhir/Communication"));
+        service.carrier.faults().clear();
+        service.carrier.wait_for(|texts| texts.iter().all(|text| text.status.is_final())).await;
+        service.settle().await;
+        assert_eq!(service.ehr.misbehaviour().rules()[0].times, Some(0), "the answer was lost");
+        ends(&service, &ANA_LOPEZ, &[REMINDER, "< C", CONFIRMED]).await;
+        books_are_closed(&service).await;
+        service.stop().await;
+    }
+
+    async fn a_text_that_went_on_while_its_filing_was_unsure_is_brought_up_to_date(database: TestDatabase) {
+        let service = reminded(&database).await;
+        service.carrier.faults().add(CarrierFault::new(FaultKind::HoldQueue));
+        service.text(ANA, "C").await;
+        service.ehr.misbehaviour().add(FaultRule {
+            skip: 1,
+            ..FaultRule::once(Fault::LoseAnswer, "POST", "/fhir/Communication")
+        });
+        service.settle().await;
+        assert_eq!(service.ehr.misbehaviour().rules()[0].times, Some(0), "the answer was lost");
+        service.carrier.faults().clear();
+        service.carrier.wait_for(|texts| texts.iter().all(|text| text.status.is_final())).await;
+        service.settle().await;
+        ends(&service, &ANA_LOPEZ, &[REMINDER, "< C", CONFIRMED]).await;
+        let filed = chart(&service, &format!("Communication?subject=Patient/{}&_count=50", ANA_LOPEZ.id)).await;
+        assert!(filed.iter().all(|text| text["status"] == "completed"), "{filed:#?}");
         books_are_closed(&service).await;
         service.stop().await;
     }

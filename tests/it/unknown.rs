@@ -69,6 +69,22 @@ both_databases! {
         service.stop().await;
     }
 
+    async fn an_end_that_no_report_told_is_asked_for(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        service.app.schedule().await.unwrap();
+        let ana = service.patient("ana", "Ana", ANA).await;
+        service.carrier.faults().add(Fault::new(FaultKind::DropCallbacks));
+        let text = service.queue(service.reminder(ana, ANA)).await;
+        service.settle().await;
+        assert_eq!(state(&service, text).await, is("accepted", ""), "its reports may still come");
+        for _ in 0..3 {
+            service.advance(BETWEEN_LOOKS * 5);
+            service.settle().await;
+        }
+        assert_eq!(state(&service, text).await, is("delivered", ""));
+        service.stop().await;
+    }
+
     async fn a_lost_answer_is_settled_by_the_carriers_list(database: TestDatabase) {
         let service = Service::start(&database, Setting::default()).await;
         let ana = service.patient("ana", "Ana", ANA).await;

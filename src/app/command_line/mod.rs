@@ -46,6 +46,9 @@ enum Command {
     /// Run the service beside a sandbox EHR, carrier and phones, to try it
     #[cfg(feature = "sandbox")]
     Demo(crate::app::demo::DemoOptions),
+    /// Run the sandbox alone, for a service that runs as a process of its own
+    #[cfg(feature = "sandbox")]
+    Sandbox(crate::app::demo::SandboxOptions),
     /// Serve until told to stop (SIGTERM or ctrl-c)
     Serve {
         #[command(flatten)]
@@ -152,6 +155,12 @@ async fn dispatch(
             let stop = serve::stop_at_signal()?;
             // By far the largest of the commands: the others need not carry its size.
             Box::pin(crate::app::demo::run(&options, instruments, streams.out, stop)).await?;
+            Ok(Ended::Well)
+        }
+        #[cfg(feature = "sandbox")]
+        Command::Sandbox(options) => {
+            let stop = serve::stop_at_signal()?;
+            crate::app::demo::stand_alone(options, instruments, streams.out, stop).await?;
             Ok(Ended::Well)
         }
         Command::Serve { config, role } => serve::serve(&config.settings()?, &role, instruments).await,

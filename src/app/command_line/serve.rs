@@ -4,6 +4,7 @@ use super::{CommandError, Ended};
 use crate::{
     app::{ProcessRole, Running, Service},
     config::{Settings, logging, metrics::Metrics},
+    jobs::WorkerLimits,
     kernel::Instruments,
 };
 use std::time::Duration;
@@ -21,7 +22,8 @@ pub(super) async fn serve(
     let metrics = Metrics::install().map_err(|_| CommandError::Instrumentation("metrics are set up already"))?;
     // Before anything is opened: a stop during the start ends the process cleanly too.
     let stop = stop_at_signal()?;
-    let running = Running { metrics: Some(metrics.handle()), ..Running::with(instruments.clone()) };
+    let workers = WorkerLimits { lease: settings.jobs.lease, ..WorkerLimits::default() };
+    let running = Running { metrics: Some(metrics.handle()), workers, ..Running::with(instruments.clone()) };
     let service = Service::start(settings, running, roles).await?;
     tokio::spawn(keep_up(metrics, stop.clone()));
     service.run(stop).await?;

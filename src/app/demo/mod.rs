@@ -7,11 +7,13 @@
 mod browser;
 mod peers;
 mod practice;
+mod sandbox;
 mod secrets;
 mod tour;
 
 pub use peers::Peers;
 use peers::Places;
+pub use sandbox::{SandboxOptions, stand_alone};
 
 use super::{AppError, ProcessRole, Running, Service};
 use crate::{
@@ -23,6 +25,7 @@ use crate::{
     kernel::Instruments,
     sandbox::{SandboxError, carrier::CarrierError},
 };
+use jiff::tz::TimeZone;
 use std::{
     io::{self, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -136,13 +139,14 @@ pub async fn run(
     };
     std::fs::create_dir_all(&folder)?;
     let listen = if options.tour { free_address()? } else { options.listen };
-    let secrets = secrets::Secrets::of(&folder, instruments)?;
+    secrets::keep(&folder, instruments)?;
+    let zone = practice::zone();
     let peers = tokio::select! {
-        peers = surroundings(options, listen, instruments, out) => peers?,
+        peers = surroundings(options, (listen, &zone), instruments, out) => peers?,
         () = stop.cancelled() => return Err(DemoError::Stopped),
     };
-    let text = practice::settings(listen, &peers, instruments);
-    let settings = Settings::parse(&text, &folder, &secrets)?;
+    let text = practice::settings(listen, &zone, &peers, instruments);
+    let settings = Settings::parse(&text, &folder, &secrets::FilesAlone)?;
     // What goes wrong is seen beside what is printed, on standard error.
     logging::install(settings.log)?;
     let mut running = Running::with(instruments.clone());
@@ -172,12 +176,14 @@ pub async fn run(
 /// What the service is put among: its peers, with the clinic wherever the charts are kept.
 async fn surroundings(
     options: &DemoOptions,
-    service: SocketAddr,
+    (service, zone): (SocketAddr, &TimeZone),
     instruments: &Instruments,
     out: &mut (dyn Write + Send),
 ) -> Result<Peers, DemoError> {
-    let places = Places { service, beside: !options.tour, ehr: options.ehr_listen, fhir: options.fhir.clone() };
-    practice::wait_out_midnight(instruments, if options.fhir.is_some() { FHIR_PATIENCE } else { Duration::ZERO }).await;
+    let (ehr, fhir) = (options.ehr_listen, options.fhir.clone());
+    let places = Places { service, beside: !options.tour, ehr, fhir, zone: zone.clone() };
+    practice::wait_out_midnight(instruments, zone, if options.fhir.is_some() { FHIR_PATIENCE } else { Duration::ZERO })
+        .await;
     let peers = Peers::start(places, instruments).await?;
     if let Some(fhir) = &options.fhir {
         await_fhir(out, fhir, &peers)?;

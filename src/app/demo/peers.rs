@@ -43,6 +43,8 @@ pub(super) struct Places {
     pub(super) ehr: Option<SocketAddr>,
     /// The charts are kept here, not by the sandbox.
     pub(super) fhir: Option<Url>,
+    /// The clinic's zone.
+    pub(super) zone: TimeZone,
 }
 
 impl Peers {
@@ -53,7 +55,7 @@ impl Peers {
             let port = if places.beside { places.service.port() + offset } else { 0 };
             SocketAddr::new(places.service.ip(), port)
         };
-        let ehr_at = |listen| ehr_options(&base, listen, places.fhir.clone(), instruments);
+        let ehr_at = |listen| ehr_options(&base, listen, (&places.fhir, &places.zone), instruments);
         let ehr = match places.ehr {
             Some(listen) => RunningEhr::start(ehr_at(listen)?).await?,
             None => match RunningEhr::start(ehr_at(beside(1))?).await {
@@ -86,14 +88,14 @@ fn url(text: &str) -> Result<Url, DemoError> {
 fn ehr_options(
     base: &str,
     listen: SocketAddr,
-    fhir: Option<Url>,
+    (fhir, zone): (&Option<Url>, &TimeZone),
     instruments: &Instruments,
 ) -> Result<EhrOptions, DemoError> {
     Ok(EhrOptions {
         listen,
         instruments: instruments.clone(),
         seed: 7,
-        clinic_zone: TimeZone::get(ZONE).unwrap_or(TimeZone::UTC),
+        clinic_zone: zone.clone(),
         clients: vec![
             RegisteredClient::Backend {
                 client_id: "chartwire-backend".to_owned(),
@@ -107,7 +109,7 @@ fn ehr_options(
                 scopes: "openid fhirUser launch user/*.rs".to_owned(),
             },
         ],
-        external_fhir: fhir,
+        external_fhir: fhir.clone(),
         token_lifetime: Duration::from_mins(10),
     })
 }

@@ -3,6 +3,7 @@
 use super::{
     Peers,
     peers::{ACCOUNT, SLUG, ZONE},
+    secrets::{CARRIER_TOKEN, KEK, SIGNING_KEY},
 };
 use crate::{kernel::Instruments, sandbox::clinic};
 use jiff::{SignedDuration, tz::TimeZone};
@@ -15,20 +16,25 @@ use std::{
 /// How long after the start reminders fall due: the schedule has been read by then.
 const DUE_IN: SignedDuration = SignedDuration::from_secs(8);
 
+/// The zone of the demo practice.
+pub(super) fn zone() -> TimeZone {
+    TimeZone::get(ZONE).unwrap_or(TimeZone::UTC)
+}
+
 /// Waits until no midnight of the practice lies between now and the reminders, which fall due after a start that takes
 /// up to `start`: their day would be the next.
-pub(super) async fn wait_out_midnight(instruments: &Instruments, start: Duration) {
+pub(super) async fn wait_out_midnight(instruments: &Instruments, zone: &TimeZone, start: Duration) {
     let start = SignedDuration::try_from(start).unwrap_or(SignedDuration::ZERO);
-    let zone = TimeZone::get(ZONE).unwrap_or(TimeZone::UTC);
     let day = |instant: jiff::Timestamp| instant.to_zoned(zone.clone()).date();
     while day(instruments.now()) != day(instruments.now() + start + DUE_IN + SignedDuration::from_secs(20)) {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
-/// The settings file of the demo practice.
-pub(super) fn settings(listen: SocketAddr, peers: &Peers, instruments: &Instruments) -> String {
-    let due = (instruments.now() + DUE_IN).to_zoned(TimeZone::get(ZONE).unwrap_or(TimeZone::UTC));
+/// The settings file of the demo practice, whose secrets are beside it.
+pub(super) fn settings(listen: SocketAddr, zone: &TimeZone, peers: &Peers, instruments: &Instruments) -> String {
+    let due = (instruments.now() + DUE_IN).to_zoned(zone.clone());
+    let zone = zone.iana_name().unwrap_or(ZONE);
     let at = due.strftime("%H:%M:%S");
     let (fhir_base, issuer) = (peers.ehr.fhir_base(), &peers.ehr.endpoints().issuer);
     let api_base = peers.carrier.api_base();
@@ -61,19 +67,19 @@ name = "backend"
 client_id = "chartwire-backend"
 authentication = "private_key_jwt"
 algorithm = "ES384"
-signing_key = {{ env = "SIGNING_KEY" }}
+signing_key = {{ file = "{SIGNING_KEY}" }}
 
 [[tenants]]
 slug = "{SLUG}"
 name = "{name}"
 text_name = "Riverside Clinic"
-zone = "{ZONE}"
+zone = "{zone}"
 languages = ["en", "es"]
 phone = "{phone}"
 poll_seconds = 5
 session_idle_minutes = 10
 frame_ancestors = ["{frame}", "{frame_as_other_site}"]
-key_encryption_keys = [{{ env = "KEK" }}]
+key_encryption_keys = [{{ file = "{KEK}" }}]
 texting_hours = {{ opens = "00:00", closes = "00:00" }}
 reminders = [{{ days_before = 3, at = "{at}" }}, {{ days_before = 1, at = "{at}" }}]
 numbers = [{{ number = "{phone}", answers_keywords = "chartwire" }}]
@@ -100,7 +106,7 @@ roles = [
 [tenants.carrier]
 provider = "twilio"
 account_sid = "{ACCOUNT}"
-auth_token = {{ env = "AUTH_TOKEN" }}
+auth_token = {{ file = "{CARRIER_TOKEN}" }}
 api_base = "{api_base}"
 "#,
         name = clinic::NAME,

@@ -14,58 +14,46 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// Keys that the demo practice's settings refer to.
-pub(super) struct Secrets {
-    kek: Zeroizing<String>,
-    signing_key: Zeroizing<String>,
+/// The file with the practice's key-encryption key.
+pub(super) const KEK: &str = "kek";
+/// The file with the key that the service signs in to the EHR with.
+pub(super) const SIGNING_KEY: &str = "signing-key.pem";
+/// The file with the carrier account's token.
+pub(super) const CARRIER_TOKEN: &str = "carrier-token";
+
+/// Sees to it that what the demo practice's settings refer to is in `folder`; made there the first time.
+pub(super) fn keep(folder: &Path, instruments: &Instruments) -> Result<(), DemoError> {
+    kept(&folder.join(KEK), || Ok(Kek::generate(&*instruments.entropy).to_base64()))?;
+    kept(&folder.join(SIGNING_KEY), || SigningKey::generate_pem(SigningAlgorithm::Es384).map_err(|_| DemoError::Keys))?;
+    kept(&folder.join(CARRIER_TOKEN), || Ok(Zeroizing::new(AUTH_TOKEN.to_owned())))
 }
 
-impl Secrets {
-    /// Those in `folder`; made there the first time.
-    pub(super) fn of(folder: &Path, instruments: &Instruments) -> Result<Self, DemoError> {
-        let kek = kept(&folder.join("kek"), || Ok(Kek::generate(&*instruments.entropy).to_base64()))?;
-        let signing_key = kept(&folder.join("signing-key.pem"), || {
-            SigningKey::generate_pem(SigningAlgorithm::Es384).map_err(|_| DemoError::Keys)
-        })?;
-        Ok(Self { kek, signing_key })
-    }
-}
-
-fn kept(
-    path: &Path,
-    make: impl FnOnce() -> Result<Zeroizing<String>, DemoError>,
-) -> Result<Zeroizing<String>, DemoError> {
-    match fs::read_to_string(path) {
-        Ok(kept) => Ok(Zeroizing::new(kept)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let fresh = make()?;
-            let mut options = fs::OpenOptions::new();
-            options.write(true).create_new(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            options.open(path)?.write_all(fresh.as_bytes())?;
-            Ok(fresh)
-        }
+fn kept(path: &Path, make: impl FnOnce() -> Result<Zeroizing<String>, DemoError>) -> Result<(), DemoError> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Ok(mut file) => Ok(file.write_all(make()?.as_bytes())?),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
 
-impl Surroundings for Secrets {
-    fn variable(&self, name: &str) -> Option<Zeroizing<String>> {
-        match name {
-            "KEK" => Some(self.kek.clone()),
-            "SIGNING_KEY" => Some(self.signing_key.clone()),
-            "AUTH_TOKEN" => Some(Zeroizing::new(AUTH_TOKEN.to_owned())),
-            _ => None,
-        }
+/// The demo takes its settings from its own file, whatever the environment says.
+pub(super) struct FilesAlone;
+
+impl Surroundings for FilesAlone {
+    fn variable(&self, _name: &str) -> Option<Zeroizing<String>> {
+        None
     }
 
     fn overrides(&self) -> Vec<(String, String)> {
         Vec::new()
     }
 
-    fn file(&self, _path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-        Err(io::ErrorKind::NotFound.into())
+    fn file(&self, path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+        fs::read(path).map(Zeroizing::new)
     }
 }
 

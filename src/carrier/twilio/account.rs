@@ -36,11 +36,13 @@ pub struct Timeouts {
     pub connect: Duration,
     /// From the start of a request to the end of its answer, the connection included.
     pub answer: Duration,
+    /// From a send until the list shows it for certain.
+    pub listed: Duration,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(5), answer: Duration::from_secs(15) }
+        Self { connect: Duration::from_secs(5), answer: Duration::from_secs(15), listed: Duration::from_secs(450) }
     }
 }
 
@@ -79,7 +81,7 @@ impl TwilioAccount {
         if self.messaging_service_sid.as_deref().is_some_and(|sid| !is_sid(sid, &["MG"])) {
             return Err(AccountError::MessagingServiceSid);
         }
-        let Timeouts { connect, answer } = self.timeouts;
+        let Timeouts { connect, answer, .. } = self.timeouts;
         if connect.is_zero() || connect > answer {
             return Err(AccountError::Timeouts);
         }

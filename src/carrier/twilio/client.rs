@@ -165,6 +165,10 @@ impl Carrier for Twilio {
         self.account.timeouts.answer
     }
 
+    fn listed_within(&self) -> Duration {
+        self.account.timeouts.listed
+    }
+
     fn send(&self, text: ClearedText) -> BoxFuture<'_, SendOutcome> {
         self.send_once(text).boxed()
     }

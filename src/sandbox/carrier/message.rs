@@ -194,6 +194,7 @@ impl Message {
             error_code: self.error_code,
             segments: self.segments,
             media_urls: self.media.iter().map(|media| media.source.clone()).collect(),
+            status_callback: self.status_callback.clone(),
             at: self.sent.unwrap_or(self.created),
         }
     }
@@ -220,6 +221,8 @@ pub struct SimulatedText {
     pub segments: u32,
     /// Addresses of its pictures and files.
     pub media_urls: Vec<String>,
+    /// Where the client asked to be told of its statuses, as the client wrote it.
+    pub status_callback: Option<String>,
     /// When it was sent or received; when it was taken on where it was not sent yet.
     pub at: Timestamp,
 }

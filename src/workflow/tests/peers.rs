@@ -180,6 +180,10 @@ impl Carrier for FakeCarrier {
         Duration::from_secs(10)
     }
 
+    fn listed_within(&self) -> Duration {
+        Duration::from_secs(450)
+    }
+
     fn send(&self, text: ClearedText) -> BoxFuture<'_, SendOutcome> {
         let text = text.into_outgoing();
         if *self.refuses.lock().unwrap() {

@@ -1,0 +1,71 @@
+//! Rigs that run the service as a process among processes and treat it badly. Not part of `cargo test`:
+//!
+//! ```sh
+//! cargo test --test rig -- crash --database sqlite --kills 20 --seed 7
+//! ```
+//!
+//! The modules are marked as tests for the lints' sake: in tests, and only there, a failure may panic.
+
+#[cfg(test)]
+mod balancer;
+#[cfg(test)]
+mod books;
+#[cfg(test)]
+mod clinic;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod deeds;
+#[cfg(test)]
+mod load;
+#[cfg(test)]
+mod mayhem;
+#[cfg(test)]
+mod nurse;
+#[cfg(test)]
+mod outside;
+#[cfg(test)]
+#[path = "../it/postgres.rs"]
+mod postgres;
+#[cfg(test)]
+mod processes;
+#[cfg(test)]
+mod quiet;
+#[cfg(test)]
+mod stored;
+#[cfg(test)]
+mod visits;
+
+use clap::Parser as _;
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(clap::Parser)]
+#[command(name = "rig")]
+enum Rig {
+    /// Kills the service at random moments under load, and checks the books
+    Crash(crash::Options),
+}
+
+/// Ends with what `work` ends with, or at a signal; then nothing that was started is left running.
+async fn until_told_to_stop(work: impl Future<Output = anyhow::Result<bool>>) -> anyhow::Result<bool> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        ended = work => ended,
+        _ = terminated.recv() => anyhow::bail!("told to stop"),
+        _ = tokio::signal::ctrl_c() => anyhow::bail!("told to stop"),
+    }
+}
+
+fn main() -> ExitCode {
+    let Rig::Crash(options) = Rig::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    match runtime.block_on(until_told_to_stop(crash::run(&options))) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("the rig could not do its work: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}

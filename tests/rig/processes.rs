@@ -1,0 +1,176 @@
+//! The processes: a sandbox that lives as long as the run, and services that do not.
+
+use anyhow::{Context as _, Result, bail};
+use std::{
+    fs::File,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// How long a process may take to be ready.
+const START: Duration = Duration::from_secs(60);
+/// How long a service that was told to stop may take.
+const STOP: Duration = Duration::from_secs(45);
+const PROGRAM: &str = env!("CARGO_BIN_EXE_chartwire");
+
+/// A loopback address that nothing listens on.
+pub(crate) fn free_address() -> SocketAddr {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+}
+
+/// A process that ends with this value.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Where the sandbox's parts are, as it says itself.
+#[derive(serde::Deserialize)]
+pub(crate) struct Places {
+    pub(crate) ehr: String,
+    pub(crate) fhir: String,
+    pub(crate) carrier: String,
+    pub(crate) staff_token: String,
+}
+
+/// The EHR and the carrier, which nobody kills.
+pub(crate) struct Sandbox {
+    pub(crate) places: Places,
+    _process: Running,
+}
+
+impl Sandbox {
+    /// Starts it; `service` is where webhooks and launches go.
+    pub(crate) async fn start(folder: &Path, service: SocketAddr, zone: &str) -> Result<Self> {
+        let log = File::create(folder.join("sandbox.log"))?;
+        let child = Command::new(PROGRAM)
+            .args(["sandbox", "--listen", "127.0.0.1:0", "--zone", zone, "--service", &service.to_string()])
+            .arg("--data")
+            .arg(folder)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        let process = Running(child);
+        let told = folder.join("sandbox.json");
+        let began = Instant::now();
+        while !told.exists() {
+            if began.elapsed() > START {
+                bail!("the sandbox does not start: see sandbox.log");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(Self { places: serde_json::from_slice(&std::fs::read(told)?)?, _process: process })
+    }
+}
+
+/// How a service is started: the sandbox's settings, with what the rig sets over them.
+#[derive(Clone)]
+pub(crate) struct Installation {
+    pub(crate) folder: PathBuf,
+    /// Environment variables that set keys.
+    pub(crate) overrides: Vec<(String, String)>,
+}
+
+impl Installation {
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments).arg("--config").arg(self.folder.join("chartwire.toml"));
+        command.envs(self.overrides.iter().map(|(name, value)| (name, value))).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end: whether it ended well, and what it said.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Result<(bool, String)> {
+        let output = self.command(arguments).output()?;
+        let said = [output.stdout, output.stderr].concat();
+        Ok((output.status.success(), String::from_utf8_lossy(&said).into_owned()))
+    }
+}
+
+/// A service that can be killed, paused and started again at its address.
+pub(crate) struct Service {
+    name: &'static str,
+    installation: Installation,
+    pub(crate) address: SocketAddr,
+    process: Option<Running>,
+}
+
+impl Service {
+    pub(crate) fn new(name: &'static str, installation: &Installation, address: SocketAddr) -> Self {
+        let mut installation = installation.clone();
+        installation.overrides.push(("CHARTWIRE__SERVER__LISTEN".to_owned(), address.to_string()));
+        Self { name, installation, address, process: None }
+    }
+
+    /// Starts it, without waiting until it is ready. Its words are kept in one file over all its lives.
+    pub(crate) fn start(&mut self) -> Result<()> {
+        let path = self.installation.folder.join(format!("{}.log", self.name));
+        let log = File::options().create(true).append(true).open(path)?;
+        let child = self.installation.command(&["serve"]).stdout(log.try_clone()?).stderr(log).spawn()?;
+        self.process = Some(Running(child));
+        Ok(())
+    }
+
+    /// Waits until it says that it is ready.
+    pub(crate) async fn ready(&mut self, http: &reqwest::Client) -> Result<()> {
+        let url = format!("http://{}/readyz", self.address);
+        let began = Instant::now();
+        loop {
+            let asked = http.get(&url).timeout(Duration::from_secs(2)).send().await;
+            if asked.is_ok_and(|answer| answer.status().is_success()) {
+                return Ok(());
+            }
+            let ended = match &mut self.process {
+                Some(process) => process.0.try_wait()?,
+                None => bail!("{} is not running", self.name),
+            };
+            if ended.is_some() || began.elapsed() > START {
+                bail!("{} does not come up again: see its log", self.name);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// SIGKILL, and its end is waited for: its address is free afterwards.
+    pub(crate) fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// SIGSTOP: it keeps its connections, its leases and what it was about to do.
+    pub(crate) fn pause(&self) -> Result<()> {
+        self.signal("STOP")
+    }
+
+    /// SIGCONT.
+    pub(crate) fn go_on(&self) -> Result<()> {
+        self.signal("CONT")
+    }
+
+    /// SIGTERM; it has to end by itself, and well.
+    pub(crate) async fn stop(&mut self) -> Result<()> {
+        self.signal("TERM")?;
+        let Some(mut process) = self.process.take() else { return Ok(()) };
+        let began = Instant::now();
+        while began.elapsed() < STOP {
+            if let Some(status) = process.0.try_wait()? {
+                return if status.success() { Ok(()) } else { bail!("{} ended with {status}", self.name) };
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        bail!("{} does not stop", self.name)
+    }
+
+    fn signal(&self, signal: &str) -> Result<()> {
+        let process = self.process.as_ref().context("a signal to a service that is not running")?;
+        let status = Command::new("kill").arg(format!("-{signal}")).arg(process.0.id().to_string()).status()?;
+        if status.success() { Ok(()) } else { bail!("SIG{signal} could not be sent") }
+    }
+}
