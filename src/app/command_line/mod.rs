@@ -160,7 +160,7 @@ async fn dispatch(
         #[cfg(feature = "sandbox")]
         Command::Sandbox(options) => {
             let stop = serve::stop_at_signal()?;
-            crate::app::demo::stand_alone(options, instruments, streams.out, stop).await?;
+            Box::pin(crate::app::demo::stand_alone(options, instruments, streams.out, stop)).await?;
             Ok(Ended::Well)
         }
         Command::Serve { config, role } => serve::serve(&config.settings()?, &role, instruments).await,
