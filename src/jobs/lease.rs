@@ -227,6 +227,13 @@ impl Command for GiveBack {
     async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
         // A failure keeps its pause, or asking again would be trying without end.
         let waits_though_asked_for = self.counts && !self.dead;
+        // One that comes back for ever starts anew after each round: what was cut off long ago must not lengthen the pause
+        // after a failure of today.
+        let forgiven = match (self.counts, self.job.max_attempts) {
+            (true, _) => 0,
+            (false, u32::MAX) => self.job.attempt,
+            (false, _) => 1,
+        };
         let back = tx.optional(
             sql("UPDATE job SET state = CASE WHEN again = 1 THEN 'ready' ELSE $1 END, run_at = CASE WHEN again = 1 THEN $8 ELSE $2 END, \
                  attempts = CASE WHEN again = 1 AND $9 = 1 THEN 0 ELSE attempts - $4 END, \
@@ -235,7 +242,7 @@ impl Command for GiveBack {
             .bind(if self.dead { "dead" } else { "ready" })
             .bind(self.run_at)
             .bind(self.code)
-            .bind(i64::from(!self.counts))
+            .bind(forgiven)
             .bind(self.job.tenant)
             .bind(self.job.id)
             .bind(self.job.token)

@@ -334,3 +334,20 @@ async fn a_job_whose_last_attempt_never_concluded_is_not_attempted_again() {
     attempts(&bench, &worker, 1).await;
     assert_eq!(*told.lock().unwrap(), ["never-concluded"]);
 }
+
+#[tokio::test]
+async fn a_job_that_comes_back_for_ever_starts_anew_after_each_round() {
+    let bench = Bench::new().await;
+    bench.enqueue(bench.job("poll").attempts(u32::MAX)).await;
+    let (worker, notes) = bench.noting(|job| match job.attempt {
+        1..4 => Err(JobError::retry("away")),
+        _ => Err(JobError::Postpone { code: "next", until: from_millis(i64::MAX / 1_000_000) }),
+    });
+    for _ in 0..4 {
+        worker.run_due().await.unwrap();
+        bench.clock.advance(SignedDuration::from_mins(10));
+    }
+    assert_eq!(notes.lock().unwrap().len(), 4);
+    let row = bench.db.one(sql("SELECT attempts FROM job")).await.unwrap();
+    assert_eq!(row.get::<i64>("attempts").unwrap(), 0);
+}

@@ -28,13 +28,13 @@ use std::{
 use tokio::{sync::watch, task::JoinSet};
 
 /// How long a job may take before it is taken over, in seconds: what a kill leaves behind waits so long.
-pub(crate) const LEASE: u64 = 15;
+pub(crate) const LEASE: u64 = 20;
 /// How long the carrier's list is asked for a text before a person is, in seconds.
 const LIST_LAG: u64 = 25;
 /// How long the carrier keeps the answer to a send back, in milliseconds: kills then meet texts on their way.
 const CARRIER_ANSWERS_IN: u64 = 120;
 /// How long the service may take to come to rest.
-const REST: Duration = Duration::from_mins(6);
+const REST: Duration = Duration::from_mins(8);
 /// How often patients are asked to answer what still waits for them.
 const NUDGE: Duration = Duration::from_secs(6);
 

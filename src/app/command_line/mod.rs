@@ -132,7 +132,7 @@ impl From<Ended> for ExitCode {
 
 /// Does what the arguments ask for. Errors are written to the streams.
 pub async fn run(command_line: CommandLine, mut streams: Streams<'_>, instruments: &Instruments) -> Ended {
-    let ended = dispatch(command_line.command, &mut streams, instruments).await;
+    let ended = Box::pin(dispatch(command_line.command, &mut streams, instruments)).await;
     let flushed = streams.out.flush().map_err(CommandError::Output);
     match ended.and_then(|ended| flushed.map(|()| ended)) {
         Ok(ended) => ended,
