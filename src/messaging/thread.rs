@@ -153,6 +153,24 @@ impl Thread {
         rows.iter().rev().map(read).collect()
     }
 
+    /// The texts with `patient` of which nobody knows whether they left, however old: they wait for a person, and other
+    /// texts to their numbers wait for them. Oldest first, unopened.
+    ///
+    /// # Errors
+    /// [`MessagingError`] when the database is away.
+    pub async fn unknown(
+        &self,
+        tenant: Id<Tenant>,
+        patient: Id<Patient>,
+    ) -> Result<Vec<TextRecord>, MessagingError> {
+        let text = format!(
+            "SELECT {COLUMNS} FROM message WHERE tenant = $1 AND state = 'unknown' AND patient IN \
+             (SELECT p.id FROM patient p WHERE p.tenant = $1 AND (p.id = $2 OR p.merged_into = $2)) ORDER BY id"
+        );
+        let rows = self.db.all(crate::db::sql_built(text).bind(tenant).bind(patient)).await?;
+        rows.iter().map(read).collect()
+    }
+
     /// Opens the words of `texts`, in their order. Texts that have no words yet give an empty one.
     ///
     /// # Errors

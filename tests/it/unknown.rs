@@ -2,6 +2,7 @@
 
 use crate::{
     database::both_databases,
+    launch::Browser,
     outbound::{is, state},
     service::{ANA, Service, Setting},
 };
@@ -9,9 +10,13 @@ use chartwire::{
     db::{Command, DbError, Tx, sql},
     kernel::{Id, StaffUser},
     messaging::{Message, PERSON_DECIDES, PersonSettles, Settler},
-    sandbox::carrier::{Fault, FaultKind, Requests},
+    sandbox::{
+        carrier::{Fault, FaultKind, Requests},
+        clinic::persona,
+    },
 };
 use jiff::SignedDuration;
+use reqwest::StatusCode;
 use std::{collections::HashMap, sync::Arc};
 
 /// Between two looks into the carrier's list.
@@ -25,7 +30,7 @@ fn clerk(service: &Service) -> (Settler, Id<StaffUser>) {
 
 /// A text that the carrier never took, though nobody here can know.
 async fn lost(service: &Service) -> Id<Message> {
-    let ana = service.patient("ana", "Ana", ANA).await;
+    let ana = service.patient(persona::ANA_LOPEZ, "Ana", ANA).await;
     service.carrier.faults().add(Fault::new(FaultKind::ErrorBefore).times(1));
     let text = service.queue(service.reminder(ana, ANA)).await;
     service.settle().await;
@@ -58,7 +63,7 @@ impl Command for LeasesRunOut {
 both_databases! {
     async fn an_error_after_the_text_was_taken_is_settled_by_its_callback(database: TestDatabase) {
         let service = Service::start(&database, Setting::default()).await;
-        let ana = service.patient("ana", "Ana", ANA).await;
+        let ana = service.patient(persona::ANA_LOPEZ, "Ana", ANA).await;
         service.carrier.faults().add(Fault::new(FaultKind::ErrorAfterAccept).times(1));
         let text = service.queue(service.reminder(ana, ANA)).await;
         service.settle().await;
@@ -72,7 +77,7 @@ both_databases! {
     async fn an_end_that_no_report_told_is_asked_for(database: TestDatabase) {
         let service = Service::start(&database, Setting::default()).await;
         service.app.schedule().await.unwrap();
-        let ana = service.patient("ana", "Ana", ANA).await;
+        let ana = service.patient(persona::ANA_LOPEZ, "Ana", ANA).await;
         service.carrier.faults().add(Fault::new(FaultKind::DropCallbacks));
         let text = service.queue(service.reminder(ana, ANA)).await;
         service.settle().await;
@@ -87,7 +92,7 @@ both_databases! {
 
     async fn a_lost_answer_is_settled_by_the_carriers_list(database: TestDatabase) {
         let service = Service::start(&database, Setting::default()).await;
-        let ana = service.patient("ana", "Ana", ANA).await;
+        let ana = service.patient(persona::ANA_LOPEZ, "Ana", ANA).await;
         service.carrier.faults().add(Fault::new(FaultKind::AnswerLost).times(1));
         service.carrier.faults().add(Fault::new(FaultKind::DropCallbacks));
         let text = service.queue(service.reminder(ana, ANA)).await;
@@ -102,7 +107,7 @@ both_databases! {
 
     async fn the_list_is_asked_until_it_answers(database: TestDatabase) {
         let service = Service::start(&database, Setting::default()).await;
-        let ana = service.patient("ana", "Ana", ANA).await;
+        let ana = service.patient(persona::ANA_LOPEZ, "Ana", ANA).await;
         service.carrier.faults().add(Fault::new(FaultKind::AnswerLost).times(1));
         service.carrier.faults().add(Fault::new(FaultKind::DropCallbacks));
         service.carrier.faults().add(Fault::new(FaultKind::ErrorBefore).on(Requests::Reads).times(40));
@@ -124,7 +129,7 @@ both_databases! {
         let service = Service::start(&database, Setting::default()).await;
         let text = lost(&service).await;
         assert_eq!(to_decide(&service).await, 1, "a person is asked, once");
-        let later = service.queue(service.reminder(service.patient("ana", "Ana", ANA).await, ANA)).await;
+        let later = service.queue(service.reminder(service.patient(persona::ANA_LOPEZ, "Ana", ANA).await, ANA)).await;
         service.settle().await;
         assert_eq!((state(&service, later).await.0.as_str(), service.carrier.accepted_count(None)), ("queued", 0));
         let (settler, person) = clerk(&service);
@@ -142,12 +147,33 @@ both_databases! {
         service.stop().await;
     }
 
+    async fn it_can_be_decided_however_many_texts_have_come_since(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        let text = lost(&service).await;
+        service.carrier.faults().clear();
+        for number in 0..120 {
+            service.text(ANA, &format!("is anybody there? {number}")).await;
+        }
+        service.settle().await;
+        let browser = Browser::new(&service);
+        assert_eq!(browser.launch(&service, persona::NURSE_REED).await.status(), StatusCode::SEE_OTHER);
+        let thread = browser.page("inbox").await.text().await.unwrap();
+        assert!(thread.contains(&format!("texts/{text}/settle")), "nobody can see that it waits");
+        let form_token = thread.split("name=\"form_token\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+        let form = [("form_token", form_token), ("verdict", "sent")];
+        let decided = browser.post(&format!("inbox/texts/{text}/settle"), &form).await;
+        assert_eq!(decided.status(), StatusCode::SEE_OTHER);
+        service.settle().await;
+        assert_eq!(to_decide(&service).await, 0, "it is decided");
+        service.stop().await;
+    }
+
     async fn the_answer_to_an_emergency_does_not_wait_for_it(database: TestDatabase) {
         let service = Service::start(&database, Setting::default()).await;
         let text = lost(&service).await;
         service.carrier.faults().clear();
         service.text(ANA, "I have chest pain and can't breathe").await;
-        let later = service.queue(service.reminder(service.patient("ana", "Ana", ANA).await, ANA)).await;
+        let later = service.queue(service.reminder(service.patient(persona::ANA_LOPEZ, "Ana", ANA).await, ANA)).await;
         service.settle().await;
         assert!(service.on(ANA).last().is_some_and(|text| text.contains("911")), "{:?}", service.on(ANA));
         assert_eq!(state(&service, text).await, is("unknown", PERSON_DECIDES));
@@ -173,7 +199,7 @@ both_databases! {
     async fn what_a_person_takes_for_sent_does_not_leave(database: TestDatabase) {
         let service = Service::start(&database, Setting::default()).await;
         let text = lost(&service).await;
-        let later = service.queue(service.reminder(service.patient("ana", "Ana", ANA).await, ANA)).await;
+        let later = service.queue(service.reminder(service.patient(persona::ANA_LOPEZ, "Ana", ANA).await, ANA)).await;
         let (settler, person) = clerk(&service);
         assert!(settler.settle_by_person(service.tenant, text, PersonSettles::AsSent, person, None).await.unwrap());
         service.settle().await;
@@ -184,7 +210,7 @@ both_databases! {
 
     async fn a_node_that_dies_while_it_sends_leaves_one_text(database: TestDatabase) {
         let service = Arc::new(Service::start(&database, Setting::default()).await);
-        let ana = service.patient("ana", "Ana", ANA).await;
+        let ana = service.patient(persona::ANA_LOPEZ, "Ana", ANA).await;
         service.carrier.faults().add(Fault::new(FaultKind::Delay { millis: 100 }).times(1));
         service.carrier.faults().add(Fault::new(FaultKind::DropCallbacks));
         let text = service.queue(service.reminder(ana, ANA)).await;
@@ -217,7 +243,7 @@ both_databases! {
 
     async fn two_texts_to_one_number_are_never_on_their_way_at_once(database: TestDatabase) {
         let service = Arc::new(Service::start(&database, Setting::default()).await);
-        let ana = service.patient("ana", "Ana", ANA).await;
+        let ana = service.patient(persona::ANA_LOPEZ, "Ana", ANA).await;
         service.carrier.faults().add(Fault::new(FaultKind::Delay { millis: 20 }));
         for _ in 0..5 {
             service.queue(service.reminder(ana, ANA)).await;

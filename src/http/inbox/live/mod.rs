@@ -122,6 +122,10 @@ impl LiveInbox {
         let has_older = texts.len() > SHOWN as usize;
         if has_older {
             texts.remove(0);
+            // What a person has to decide is shown however old it is.
+            let mut first = self.thread.unknown(tenant, record.id).await.map_err(failed)?;
+            first.retain(|old| texts.iter().all(|text| text.id != old.id));
+            texts.splice(0..0, first);
         }
         let readings = self.readings(tenant, record.id, READINGS).await?;
         Ok(Loaded { practice, record, texts, readings, has_older })
