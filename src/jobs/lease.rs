@@ -43,6 +43,11 @@ impl LeasedJob {
         self.attempt >= self.max_attempts
     }
 
+    /// Whether it comes back for ever.
+    pub(super) const fn recurs(&self) -> bool {
+        self.max_attempts == u32::MAX
+    }
+
     /// Whether the last attempt was started before and never concluded: its process came to an end.
     pub(super) const fn is_past_last_attempt(&self) -> bool {
         self.attempt > self.max_attempts
@@ -229,10 +234,10 @@ impl Command for GiveBack {
         let waits_though_asked_for = self.counts && !self.dead;
         // One that comes back for ever starts anew after each round: what was cut off long ago must not lengthen the pause
         // after a failure of today.
-        let forgiven = match (self.counts, self.job.max_attempts) {
+        let forgiven = match (self.counts, self.job.recurs()) {
             (true, _) => 0,
-            (false, u32::MAX) => self.job.attempt,
-            (false, _) => 1,
+            (false, true) => self.job.attempt,
+            (false, false) => 1,
         };
         let back = tx.optional(
             sql("UPDATE job SET state = CASE WHEN again = 1 THEN 'ready' ELSE $1 END, run_at = CASE WHEN again = 1 THEN $8 ELSE $2 END, \

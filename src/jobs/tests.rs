@@ -351,3 +351,15 @@ async fn a_job_that_comes_back_for_ever_starts_anew_after_each_round() {
     let row = bench.db.one(sql("SELECT attempts FROM job")).await.unwrap();
     assert_eq!(row.get::<i64>("attempts").unwrap(), 0);
 }
+
+#[tokio::test]
+async fn a_job_that_comes_back_for_ever_is_not_kept_waiting_for_what_cut_it_off() {
+    let bench = Bench::new().await;
+    bench.enqueue(bench.job("poll").attempts(u32::MAX)).await;
+    let (worker, notes) = bench.noting(|_| Err(JobError::retry("timeout")));
+    for _ in 0..12 {
+        worker.run_due().await.unwrap();
+        bench.clock.advance(SignedDuration::from_mins(1));
+    }
+    assert_eq!(notes.lock().unwrap().len(), 12, "never longer than a minute");
+}

@@ -36,6 +36,9 @@ pub struct WorkerLimits {
     pub poll: Duration,
     /// The longest pause between two attempts of a job.
     pub longest_backoff: Duration,
+    /// The same for a job that comes back for ever. What it does, nobody else makes up for, and a run that was cut off
+    /// has mostly come somewhere: it is not kept waiting for what earlier rounds met.
+    pub longest_recurring_backoff: Duration,
 }
 
 impl Default for WorkerLimits {
@@ -45,6 +48,7 @@ impl Default for WorkerLimits {
             lease: Duration::from_mins(2),
             poll: Duration::from_secs(1),
             longest_backoff: Duration::from_mins(10),
+            longest_recurring_backoff: Duration::from_mins(1),
         }
     }
 }
@@ -256,7 +260,7 @@ impl Worker {
             Ok(()) => return self.db.execute_grouped(Finish(job)).await,
             Err(JobError::Retry { code, after }) => {
                 // Who asks for a second's patience all along is away all the same: attempts must last for the outage.
-                let pause = self.backoff(job.attempt).max(after.unwrap_or_default());
+                let pause = self.backoff(&job).max(after.unwrap_or_default());
                 (later(now, pause), job.is_last_attempt(), true, code)
             }
             Err(JobError::Postpone { code, until }) => (until, false, false, code),
@@ -269,8 +273,10 @@ impl Worker {
 
     /// Doubles from one second up to the longest pause, with a random part of up to half, so that jobs which failed
     /// together do not come back together.
-    fn backoff(&self, attempt: u32) -> Duration {
-        let full = Duration::from_secs(1 << attempt.saturating_sub(1).min(20)).min(self.limits.longest_backoff);
+    fn backoff(&self, job: &LeasedJob) -> Duration {
+        let WorkerLimits { longest_backoff, longest_recurring_backoff, .. } = self.limits;
+        let longest = if job.recurs() { longest_backoff.min(longest_recurring_backoff) } else { longest_backoff };
+        let full = Duration::from_secs(1 << job.attempt.saturating_sub(1).min(20)).min(longest);
         let millis = u64::try_from(full.as_millis()).unwrap_or(u64::MAX);
         Duration::from_millis(millis - below(&*self.instruments.entropy, millis / 2 + 1))
     }

@@ -199,6 +199,15 @@ impl CarrierAddress {
         Self::Other(Phi::new(text.to_owned()))
     }
 
+    /// The address as the carrier writes it. Not for display.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Number(number) => number.as_e164(),
+            Self::Other(address) => address.as_str(),
+        }
+    }
+
     /// The phone number, where it is one.
     #[must_use]
     pub const fn number(&self) -> Option<&PhoneNumber> {

@@ -2,7 +2,7 @@
 
 use super::{
     AboutText, Author, Class, Conversation, Message, MessagingError, TEXT_RECEIVED,
-    carrier_port::{CarrierAddress, CarrierInbound},
+    carrier_port::CarrierInbound,
     journal::Journal,
     line::{self, Arrival},
     outbound, state,
@@ -62,10 +62,7 @@ impl Inbox {
         // One that is pulled from the carrier's list arrived there earlier, and answers what was asked by then.
         let received_at = text.received_at.map_or(now, |at| at.min(now));
         let id = self.instruments.new_id::<Message>();
-        let number = match &text.from {
-            CarrierAddress::Number(number) => number.as_e164(),
-            CarrierAddress::Other(address) => address.as_str(),
-        };
+        let number = text.from.as_str();
         let seal = async |column, value: &[u8]| {
             self.vault.seal(tenant, RetentionClass::Clinical, Place::new("message", &id, column), value).await
         };

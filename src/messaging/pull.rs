@@ -1,19 +1,34 @@
 //! Reads what webhooks missed from the carrier's own list (law 1).
 
-use super::{Inbox, MessagingError, PULL_INBOUND, carrier_port::Carrier};
+use super::{
+    Inbox, MessagingError, PULL_INBOUND,
+    carrier_port::{Carrier, CarrierInbound},
+};
 use crate::{
-    db::{Command, Db, DbError, Tx, sql},
+    db::{Command, Db, DbError, Tx, sql, sql_built},
     jobs::{JobError, LeasedJob, NewJob, Outcome, enqueue},
     kernel::{Id, Instruments, PhoneNumber, Tenant},
-    practice::Practices,
+    practice::{Practice, Practices},
+};
+use futures_util::{
+    future::FutureExt as _,
+    stream::{self, TryStreamExt as _},
 };
 use jiff::{SignedDuration, Timestamp};
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 /// How far before the watermark the list is read: carriers stamp a text when they take it and list it a little later.
 const OVERLAP: SignedDuration = SignedDuration::from_mins(10);
 /// How far back a number's list is read the first time.
 const FIRST_LOOK: SignedDuration = SignedDuration::from_hours(24);
+/// From how many senders texts are taken in at once.
+const SENDERS_AT_ONCE: usize = 32;
+/// After how many texts the database is asked in one query.
+const ASKED_AT_ONCE: usize = 200;
 
 /// Pulls every number of a tenant.
 #[derive(Clone)]
@@ -76,16 +91,7 @@ impl Puller {
                 .received_since(&own.number, since)
                 .await
                 .map_err(|_| JobError::Retry { code: "carrier-list", after: Some(self.every) })?;
-            for text in &received.texts {
-                // Known ones cost a look and no write, so that a run that is cut off has come further than the last.
-                if self.is_known(tenant, carrier.name(), &text.carrier_id).await? {
-                    continue;
-                }
-                match self.inbox.accept(&practice, carrier.name(), text).await {
-                    Ok(_) | Err(MessagingError::NotOurNumber) => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
+            self.accept_missed(&practice, carrier.name(), &received.texts).await?;
             if received.unreadable > 0 {
                 // What could be read is durable; the rest is asked for again until it can be.
                 tracing::error!(
@@ -103,9 +109,54 @@ impl Puller {
         Ok(())
     }
 
-    async fn is_known(&self, tenant: Id<Tenant>, carrier: &str, carrier_id: &str) -> Result<bool, DbError> {
-        let query = sql("SELECT 1 AS known FROM message_dedupe WHERE tenant = $1 AND carrier = $2 AND carrier_id = $3");
-        Ok(self.db.optional(query.bind(tenant).bind(carrier).bind(carrier_id)).await?.is_some())
+    /// Takes in what is not known yet: the texts of one sender in their order, several senders at once, so that their
+    /// commits share a transaction. Known ones cost no write: a run that is cut off has come further than the last.
+    async fn accept_missed(
+        &self,
+        practice: &Practice,
+        carrier: &'static str,
+        texts: &[CarrierInbound],
+    ) -> Result<(), MessagingError> {
+        let known = self.known(practice.tenant, carrier, texts).await?;
+        let mut senders: BTreeMap<&str, Vec<&CarrierInbound>> = BTreeMap::new();
+        for text in texts.iter().filter(|text| !known.contains(&text.carrier_id)) {
+            senders.entry(text.from.as_str()).or_default().push(text);
+        }
+        let accepted = stream::iter(senders.into_values().map(Ok)).try_for_each_concurrent(SENDERS_AT_ONCE, |texts| {
+            let taking_in = async move {
+                for text in texts {
+                    match self.inbox.accept(practice, carrier, text).await {
+                        Ok(_) | Err(MessagingError::NotOurNumber) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok(())
+            };
+            taking_in.boxed()
+        });
+        accepted.await
+    }
+
+    /// Which of `texts` have come in already, by their carrier ids.
+    async fn known(
+        &self,
+        tenant: Id<Tenant>,
+        carrier: &str,
+        texts: &[CarrierInbound],
+    ) -> Result<HashSet<String>, DbError> {
+        let mut known = HashSet::new();
+        for some in texts.chunks(ASKED_AT_ONCE) {
+            let places: Vec<String> = (0..some.len()).map(|place| format!("${}", place + 3)).collect();
+            let query = sql_built(format!(
+                "SELECT carrier_id FROM message_dedupe WHERE tenant = $1 AND carrier = $2 AND carrier_id IN ({})",
+                places.join(", ")
+            ));
+            let query = some.iter().fold(query.bind(tenant).bind(carrier), |query, text| query.bind(&*text.carrier_id));
+            for row in self.db.all(query).await? {
+                known.insert(row.get("carrier_id")?);
+            }
+        }
+        Ok(known)
     }
 
     async fn watermark(&self, tenant: Id<Tenant>, carrier: &str, number: &PhoneNumber) -> Result<Timestamp, DbError> {

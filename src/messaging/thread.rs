@@ -158,11 +158,7 @@ impl Thread {
     ///
     /// # Errors
     /// [`MessagingError`] when the database is away.
-    pub async fn unknown(
-        &self,
-        tenant: Id<Tenant>,
-        patient: Id<Patient>,
-    ) -> Result<Vec<TextRecord>, MessagingError> {
+    pub async fn unknown(&self, tenant: Id<Tenant>, patient: Id<Patient>) -> Result<Vec<TextRecord>, MessagingError> {
         let text = format!(
             "SELECT {COLUMNS} FROM message WHERE tenant = $1 AND state = 'unknown' AND patient IN \
              (SELECT p.id FROM patient p WHERE p.tenant = $1 AND (p.id = $2 OR p.merged_into = $2)) ORDER BY id"
