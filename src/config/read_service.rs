@@ -82,6 +82,7 @@ pub(super) fn log(section: &Section<'_, '_>) -> Option<LogSettings> {
             ("warn", tracing::Level::WARN),
             ("info", tracing::Level::INFO),
             ("debug", tracing::Level::DEBUG),
+            ("trace", tracing::Level::TRACE),
         ]),
     );
     Some(LogSettings { format: format?, level: level? })

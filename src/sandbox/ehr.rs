@@ -6,6 +6,7 @@ use super::clinic::Clinic;
 use super::fhir_server::FhirServer;
 use super::misbehaviour::Misbehaviour;
 use super::pages::{self, Desk};
+use super::request_log::RequestLog;
 use super::server::{BoundPort, serve};
 use crate::kernel::{Instruments, SystemClock};
 use axum::Router;
@@ -91,6 +92,7 @@ impl RunningEhr {
         let pages = pages::routes(desk.clone(), Arc::clone(&authorization), options.instruments, options.clinic_zone);
         let router =
             misbehaviour.over(protocol.merge(fhir)).merge(launches).merge(misbehaviour.control_routes()).merge(pages);
+        let router = RequestLog::default().over(router);
         let stop = CancellationToken::new();
         let serving = serve(port, router, stop.clone());
         let url = |text: &str| Url::parse(text).map_err(|_| SandboxError::Address);

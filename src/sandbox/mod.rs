@@ -13,6 +13,7 @@ pub mod misbehaviour;
 mod pages;
 #[cfg(test)]
 mod rehearsal;
+pub mod request_log;
 pub mod server;
 
 pub use authorization::{LaunchContext, RegisteredClient};

@@ -38,6 +38,9 @@ const REST: Duration = Duration::from_mins(8);
 /// How often patients are asked to answer what still waits for them.
 const NUDGE: Duration = Duration::from_secs(6);
 
+/// How many disagreements are told.
+const MOST_TOLD: usize = 30;
+
 /// How the rig is run.
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -59,7 +62,7 @@ pub(crate) struct Options {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Database {
+pub(crate) enum Database {
     Sqlite,
     Postgres,
 }
@@ -115,8 +118,11 @@ pub(crate) async fn run(options: &Options) -> Result<bool> {
         }
     }
     println!("{}", report(options, (&mayhem.blows, &deeds), (&books, &settled, &visits), began.elapsed()));
-    for what in &wrong {
+    for what in wrong.iter().take(MOST_TOLD) {
         println!("  WRONG: {what}");
+    }
+    if wrong.len() > MOST_TOLD {
+        println!("  and {} more", wrong.len() - MOST_TOLD);
     }
     if !wrong.is_empty() {
         keep(&mut stage);

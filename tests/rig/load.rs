@@ -2,6 +2,7 @@
 
 use crate::{
     deeds::{Deeds, count},
+    needles::MARK,
     outside::{Outside, text},
 };
 use chartwire::{
@@ -130,9 +131,9 @@ impl Phone {
             0 => "HELP".to_owned(),
             1 => "C".to_owned(),
             2 => "R".to_owned(),
-            3 | 4 => format!("my back hurts a little since Monday, note {number}"),
+            3 | 4 => format!("my back hurts a little since Monday, {MARK} {number}"),
             5 if self.person.id == persona::ANA_LOPEZ => "chest pain and I can't breathe".to_owned(),
-            _ => format!("when do you open tomorrow? note {number}"),
+            _ => format!("when do you open tomorrow? {MARK} {number}"),
         }
     }
 }

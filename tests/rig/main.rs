@@ -11,6 +11,8 @@ mod balancer;
 #[cfg(test)]
 mod books;
 #[cfg(test)]
+mod canary;
+#[cfg(test)]
 mod clinic;
 #[cfg(test)]
 mod crash;
@@ -20,6 +22,8 @@ mod deeds;
 mod load;
 #[cfg(test)]
 mod mayhem;
+#[cfg(test)]
+mod needles;
 #[cfg(test)]
 mod nurse;
 #[cfg(test)]
@@ -45,6 +49,8 @@ use tokio::signal::unix::{SignalKind, signal};
 enum Rig {
     /// Kills the service at random moments under load, and checks the books
     Crash(crash::Options),
+    /// Marks what is a patient's, runs the service at its most talkative, and looks for the marks where none may be
+    Canary(canary::Options),
 }
 
 /// Ends with what `work` ends with, or at a signal; then nothing that was started is left running.
@@ -58,9 +64,15 @@ async fn until_told_to_stop(work: impl Future<Output = anyhow::Result<bool>>) ->
 }
 
 fn main() -> ExitCode {
-    let Rig::Crash(options) = Rig::parse();
+    let rig = Rig::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    match runtime.block_on(until_told_to_stop(crash::run(&options))) {
+    let run = async {
+        match rig {
+            Rig::Crash(options) => crash::run(&options).await,
+            Rig::Canary(options) => canary::run(&options).await,
+        }
+    };
+    match runtime.block_on(until_told_to_stop(run)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

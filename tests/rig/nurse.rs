@@ -4,6 +4,7 @@ use crate::{
     clinic,
     deeds::{Deeds, count},
     load::Phase,
+    needles::MARK,
     outside::Outside,
 };
 use anyhow::{Context as _, Result, bail};
@@ -109,7 +110,7 @@ pub(crate) async fn work(
         count(&deeds.launched);
         let Some(once) = browser.field("once") else { continue };
         let surname = if practitioner == persona::NURSE_REED { "Reed" } else { "Smith" };
-        let words = format!("Please drink enough water today and rest. {surname}, note {number}");
+        let words = format!("Please drink enough water today and rest. {surname}, {MARK} {number}");
         reply(&mut browser, &once, words, &deeds).await;
     }
 }

@@ -121,4 +121,24 @@ impl Outside {
         self.http.post(format!("{}/sandbox/faults", self.carrier)).json(&fault).send().await?.error_for_status()?;
         Ok(())
     }
+
+    /// Orders misbehaviour from the EHR.
+    pub(crate) async fn misbehave(&self, order: &Value) -> Result<()> {
+        self.http.post(format!("{}/sandbox/misbehave", self.ehr)).json(order).send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    /// Orders misbehaviour from the carrier.
+    pub(crate) async fn carrier_fault(&self, fault: &Value) -> Result<()> {
+        self.http.post(format!("{}/sandbox/faults", self.carrier)).json(fault).send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    /// Method and target of what the EHR and what the carrier were asked.
+    pub(crate) async fn requests(&self) -> Result<(Vec<String>, Vec<String>)> {
+        let asked = async |base: &str| -> Result<Vec<String>> {
+            Ok(self.http.get(format!("{base}/sandbox/requests")).send().await?.error_for_status()?.json().await?)
+        };
+        Ok((asked(&self.ehr).await?, asked(&self.carrier).await?))
+    }
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 use chartwire::{
     config::{Settings, Surroundings},
-    db::{Db, DbKeyStore, Row, sql},
+    db::{Db, DbKeyStore, Row, sql, sql_built},
     kernel::{Id, Instruments, Tenant},
     messaging::Message,
     vault::{Kek, LocalKeks, Place, Sealed, Vault},
@@ -105,5 +105,41 @@ impl Stored {
             patient: row.get("patient")?,
             words,
         })
+    }
+
+    /// Every table with its rows as text, bytes in hexadecimal.
+    pub(crate) async fn tables(&self) -> Result<Vec<(String, String)>> {
+        let postgres = self.is_postgres().await;
+        let names = if postgres {
+            sql("SELECT table_name AS name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1")
+        } else {
+            sql("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY 1")
+        };
+        let mut tables = Vec::new();
+        for name in self.db.all(names).await? {
+            let name: String = name.get("name")?;
+            let row = if postgres { "t::text".to_owned() } else { self.sqlite_row(&name).await? };
+            let rows = self.db.all(sql_built(format!("SELECT {row} AS told FROM {name} t"))).await?;
+            let rows: Vec<String> = rows.iter().map(|row| row.get("told")).collect::<Result<_, _>>()?;
+            tables.push((name, rows.join("\n")));
+        }
+        Ok(tables)
+    }
+
+    /// The columns of a table as one text.
+    async fn sqlite_row(&self, table: &str) -> Result<String> {
+        let columns = self.db.all(sql_built(format!("SELECT name FROM pragma_table_info('{table}')"))).await?;
+        let columns: Vec<String> = columns.iter().map(|row| row.get("name")).collect::<Result<_, _>>()?;
+        Ok(columns.iter().map(|column| format!("quote(\"{column}\")")).collect::<Vec<_>>().join(" || ',' || "))
+    }
+
+    async fn is_postgres(&self) -> bool {
+        self.db.one(sql("SELECT sqlite_version() AS version")).await.is_err()
+    }
+
+    /// Has PostgreSQL write what it holds to its files.
+    pub(crate) async fn checkpoint(&self) -> Result<()> {
+        self.db.all(sql("CHECKPOINT")).await?;
+        Ok(())
     }
 }

@@ -32,6 +32,7 @@ pub use faults::{Fault, FaultKind, Faults, Requests};
 pub use ledger::Alert;
 pub use message::{Direction, SimulatedText, Status};
 
+use super::request_log::RequestLog;
 use crate::kernel::PhoneNumber;
 use axum::Router;
 use exchange::Exchange;
@@ -61,7 +62,7 @@ impl RunningCarrier {
         let base = Url::parse(&format!("http://{address}/"))
             .map_err(|error| CarrierError::Listen(std::io::Error::new(std::io::ErrorKind::InvalidInput, error)))?;
         let exchange = Arc::new(Exchange::new(options, base, client));
-        let router = routes(&exchange).into_make_service_with_connect_info::<Wire>();
+        let router = RequestLog::default().over(routes(&exchange)).into_make_service_with_connect_info::<Wire>();
         let closing = exchange.closing.clone().cancelled_owned();
         exchange.tasks.spawn(async move {
             // An accept that fails is retried inside; serving ends only by closing.
