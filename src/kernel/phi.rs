@@ -5,7 +5,8 @@ use std::fmt;
 /// Protected health information in memory: a name, a text, a reason.
 ///
 /// `Debug` prints a mark instead of the value; there is no `Display`, `Serialize` or `PartialEq`. What opens it
-/// is spelled out at the place of use ([`Phi::expose`]), so a reader can find every such place.
+/// is spelled out at the place of use ([`Phi::expose`]), so a reader can find every such place. That none of these comes
+/// to be is checked when the tests are compiled.
 #[derive(Clone, Default)]
 pub struct Phi<T>(T);
 
@@ -48,6 +49,36 @@ impl<T> From<T> for Phi<T> {
     fn from(value: T) -> Self {
         Self(value)
     }
+}
+
+/// Compiled, never run: what must not be possible is not. `$name` has a method of one kind for every type, and of another for
+/// types that have the trait; were both there, the call would be ambiguous and this file would not compile.
+#[cfg(test)]
+macro_rules! never {
+    ($($name:ident: $bound:path),+ $(,)?) => {$(
+        const _: fn() = || {
+            trait $name<Which> { fn there() {} }
+            impl<T: ?Sized> $name<()> for T {}
+            struct WithIt;
+            impl<T: ?Sized + $bound> $name<WithIt> for T {}
+            let _ = <Phi<String> as $name<_>>::there;
+            let _ = <Phi<&str> as $name<_>>::there;
+            let _ = <Phi<i64> as $name<_>>::there;
+        };
+    )+};
+}
+
+#[cfg(test)]
+never! {
+    Displayed: fmt::Display,
+    Serialised: serde::Serialize,
+    Compared: PartialEq,
+    Ordered: PartialOrd,
+    Hashed: std::hash::Hash,
+    Dereferenced: std::ops::Deref,
+    MadeText: ToString,
+    ShownAsAnError: std::error::Error,
+    Logged: tracing::Value,
 }
 
 #[cfg(test)]
