@@ -71,19 +71,23 @@ pub(super) async fn note_received(tx: &mut Tx, arrivals: &[Arrival<'_>]) -> Resu
     tx.execute(upsert).await.map(|_| ())
 }
 
-/// Notes that an inbound text has been read, in the transaction of what the reading causes; texts that waited for that
-/// look again.
+/// Notes that an inbound text has been read, in the transaction of what the reading causes. Texts that waited for that
+/// look again once none is left to be read: before, they would only come to wait once more, each time all of them.
 ///
 /// # Errors
 /// [`DbError`] as the database refuses or is away.
 pub async fn note_read(tx: &mut Tx, tenant: Id<Tenant>, number: &[u8], now: Timestamp) -> Result<(), DbError> {
-    tx.execute(
-        sql("UPDATE number_line SET unread = unread - 1 WHERE tenant = $1 AND number_token = $2 AND unread > 0")
-            .bind(tenant)
-            .bind(number),
-    )
-    .await?;
-    wake(tx, tenant, number, None, now).await
+    let left = tx
+        .optional(
+            sql("UPDATE number_line SET unread = unread - 1 WHERE tenant = $1 AND number_token = $2 AND unread > 0 RETURNING unread")
+                .bind(tenant)
+                .bind(number),
+        )
+        .await?;
+    match left {
+        Some(row) if row.get::<u32>("unread")? > 0 => Ok(()),
+        _ => wake(tx, tenant, number, None, now).await,
+    }
 }
 
 /// Gives the place of the one unsettled attempt to `attempt`, unless an earlier one still holds it: the answer to an
