@@ -2,8 +2,10 @@
 
 use crate::{
     database::both_databases,
-    service::{ANA, CLINIC, JAMES, STRANGER, Service, Setting},
+    service::{ANA, AUTH_TOKEN, CLINIC, JAMES, STRANGER, Service, Setting},
 };
+use aws_lc_rs::hmac;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chartwire::{
     db::{Command, DbError, Tx, sql},
     kernel::{Id, Patient},
@@ -229,6 +231,25 @@ both_databases! {
             .unwrap();
         assert_eq!(answer.status(), 403);
         assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM message").await, 0);
+        service.stop().await;
+    }
+
+    async fn a_text_for_a_number_that_is_not_the_practices_is_refused(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        let url = format!("{}carriers/twilio/riverside/inbound", service.base);
+        // Rightly signed, as by a carrier's account that several practices share.
+        let post = async |to: &str| {
+            let fields = [("Body", "YES"), ("From", ANA), ("MessageSid", "SM00000000000000000000000000000001"), ("To", to)];
+            let signed: String = fields.iter().fold(url.clone(), |text, (name, value)| text + name + value);
+            let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, AUTH_TOKEN.as_bytes());
+            let signature = STANDARD.encode(hmac::sign(&key, signed.as_bytes()));
+            let request = reqwest::Client::new().post(&url).header("X-Twilio-Signature", signature).form(&fields);
+            request.send().await.unwrap().status().as_u16()
+        };
+        assert_eq!(post("+13105550177").await, 403);
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM message").await, 0);
+        assert_eq!(post(CLINIC).await, 200);
+        assert_eq!(count(&service, "SELECT COUNT(*) AS n FROM message").await, 1);
         service.stop().await;
     }
 

@@ -51,6 +51,8 @@ mod rooms;
 #[cfg(test)]
 mod schema;
 #[cfg(test)]
+mod security;
+#[cfg(test)]
 mod service;
 #[cfg(test)]
 mod serving;
