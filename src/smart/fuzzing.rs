@@ -278,4 +278,3 @@ pub(crate) fn launch(data: &[u8]) {
     let late: Timestamp = "2026-11-22T10:10:00Z".parse().unwrap();
     assert!(launch::check_callback(&registration, &configuration, &state(), &callback, late).is_err());
 }
-

@@ -1,11 +1,7 @@
 //! What must hold for any list of consents.
 
 use super::list::{self, Terms};
-use crate::{
-    consent::Decision,
-    fuzzing::tells_nothing,
-    template::TextKey,
-};
+use crate::{consent::Decision, fuzzing::tells_nothing, template::TextKey};
 use jiff::tz::TimeZone;
 use std::collections::HashMap;
 
