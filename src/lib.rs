@@ -13,6 +13,8 @@ pub mod db;
 pub mod ehr;
 pub mod feed;
 pub mod fhir;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod guard;
 pub mod http;
 pub mod intent;

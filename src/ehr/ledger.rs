@@ -246,14 +246,14 @@ async fn find(ehr: &Ehr, resource_type: &str, value: &str) -> Result<Option<Writ
 }
 
 fn carries(resource: &Resource, value: &str) -> bool {
-    let body = resource.to_value();
+    let Ok(body) = resource.to_value() else { return false };
     let identifiers = body.get("identifier").and_then(Value::as_array).into_iter().flatten();
     identifiers.filter_map(|identifier| identifier.get("value")?.as_str()).any(|known| known == value)
 }
 
 /// The resource as it would be after `operations`.
 fn edited(resource: &Resource, operations: &[PatchOperation]) -> Result<Value, EhrError> {
-    let mut body = resource.to_value();
+    let mut body = resource.to_value()?;
     let patch = serde_json::to_value(operations).and_then(serde_json::from_value::<json_patch::Patch>);
     let patch = patch.map_err(|_| EhrError::Unreadable)?;
     // An operation that does not fit, or a test that fails, says that the resource is not what the caller believed.

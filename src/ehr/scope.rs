@@ -130,7 +130,7 @@ impl Ehr {
         let by = vec![SearchParams::new().with("organization", organization.to_string())];
         let managed = |found: &[Resource]| {
             let ours = found.iter().filter(|one| {
-                let manager = one.to_value();
+                let manager = one.to_value().unwrap_or_default();
                 let manager = manager.pointer("/managingOrganization/reference").and_then(|manager| manager.as_str());
                 manager.and_then(|manager| one.base().reference(manager)).as_ref() == Some(organization)
             });

@@ -16,6 +16,8 @@ mod bundle;
 mod client;
 mod element_path;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod limits;
 mod outcome;
 pub(crate) mod reference;

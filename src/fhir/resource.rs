@@ -158,9 +158,15 @@ impl Resource {
     }
 
     /// The JSON as a tree, to edit and send back whole. PHI.
-    #[must_use]
-    pub fn to_value(&self) -> serde_json::Value {
-        serde_json::from_str(self.json.get()).unwrap_or_default()
+    ///
+    /// # Errors
+    /// [`ParseFault`] when it is nested deeper than a tree is built (128 levels): it was kept without looking inside.
+    pub fn to_value(&self) -> Result<serde_json::Value, ParseFault> {
+        serde_json::from_str(self.json.get()).map_err(|error| ParseFault {
+            expected: "Resource",
+            path: String::new(),
+            kind: kind_of(&error),
+        })
     }
 }
 

@@ -51,7 +51,11 @@ pub fn end_launch() -> Option<HeaderValue> {
     set(LAUNCH, "", Some(0))
 }
 
+/// `None` for a value that would end early or bring attributes of its own (RFC 6265 section 4.1.1, `cookie-octet`).
 fn set(name: &str, value: &str, max_age: Option<u32>) -> Option<HeaderValue> {
+    if !value.bytes().all(|byte| byte.is_ascii_graphic() && !b"\",;\\".contains(&byte)) {
+        return None;
+    }
     let age = max_age.map_or_else(String::new, |seconds| format!("; Max-Age={seconds}"));
     let mut cookie = Cookie::parse(format!("{name}={value}{age}")).ok()?;
     cookie.set_path("/");

@@ -18,6 +18,8 @@
 mod answer;
 mod compliance;
 mod conclusion;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod label;
 mod language;
 mod lexicon;

@@ -45,7 +45,7 @@ impl SmartConfiguration {
 }
 
 #[derive(Deserialize)]
-struct WireSmartConfiguration {
+pub(super) struct WireSmartConfiguration {
     issuer: Option<String>,
     jwks_uri: Option<String>,
     authorization_endpoint: Option<String>,
@@ -59,7 +59,7 @@ struct WireSmartConfiguration {
 }
 
 #[derive(Deserialize)]
-struct WireOpenidConfiguration {
+pub(super) struct WireOpenidConfiguration {
     issuer: Option<String>,
     jwks_uri: Option<String>,
 }
@@ -110,11 +110,7 @@ impl Discovery {
             return Err(DiscoveryFault::Issuer);
         }
         let wire: WireOpenidConfiguration = self.http.get(&well_known(&address, "openid-configuration")?).await?;
-        if wire.issuer.as_deref() != Some(issuer) {
-            return Err(DiscoveryFault::Issuer);
-        }
-        let hosts = allowed_hosts(server, configuration.issuer.as_deref());
-        let url = endpoint(&hosts, "jwks_uri", wire.jwks_uri)?.ok_or(DiscoveryFault::Missing("jwks_uri"))?;
+        let url = key_set_address(server, configuration.issuer.as_deref(), issuer, wire)?;
         keep(&self.key_sets, issuer, now, url.clone());
         Ok(url)
     }
@@ -139,7 +135,7 @@ fn well_known(address: &Url, name: &str) -> Result<Url, DiscoveryFault> {
     Ok(url)
 }
 
-fn checked(server: &EhrServer, wire: WireSmartConfiguration) -> Result<SmartConfiguration, DiscoveryFault> {
+pub(super) fn checked(server: &EhrServer, wire: WireSmartConfiguration) -> Result<SmartConfiguration, DiscoveryFault> {
     if let Some(issuer) = &wire.issuer {
         let allowed = server.id_token_issuers.is_empty() || server.id_token_issuers.contains(issuer);
         // Oracle Health signs id_tokens as another issuer than its smart-configuration names: what matters is that it
@@ -162,6 +158,20 @@ fn checked(server: &EhrServer, wire: WireSmartConfiguration) -> Result<SmartConf
         s256: wire.code_challenge_methods_supported.iter().any(|method| method == "S256"),
         issuer: wire.issuer,
     })
+}
+
+/// The key set that an issuer's own document names, when the document is that issuer's and the address may be used.
+pub(super) fn key_set_address(
+    server: &EhrServer,
+    configured_issuer: Option<&str>,
+    issuer: &str,
+    wire: WireOpenidConfiguration,
+) -> Result<Url, DiscoveryFault> {
+    if wire.issuer.as_deref() != Some(issuer) {
+        return Err(DiscoveryFault::Issuer);
+    }
+    let hosts = allowed_hosts(server, configured_issuer);
+    endpoint(&hosts, "jwks_uri", wire.jwks_uri)?.ok_or(DiscoveryFault::Missing("jwks_uri"))
 }
 
 /// The hosts where a server's endpoints may be: its own, its issuers', and those that the operator names.

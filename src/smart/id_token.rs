@@ -6,7 +6,7 @@ use super::error::{DiscoveryFault, IdTokenFault, SmartError};
 use super::launch::LaunchState;
 use super::registration::LaunchRegistration;
 use crate::fhir::ResourceRef;
-use jsonwebtoken::{Algorithm, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use url::Url;
 
@@ -68,6 +68,33 @@ struct Issuer {
     iss: String,
 }
 
+/// What an ID token says of itself before its signature is checked: only enough to find the key.
+pub(super) struct Announced {
+    pub(super) algorithm: Algorithm,
+    pub(super) kid: Option<String>,
+    /// One of the issuers that are allowed anyway.
+    pub(super) issuer: String,
+}
+
+impl Announced {
+    pub(super) fn read(
+        registration: &LaunchRegistration,
+        configuration: &SmartConfiguration,
+        id_token: &str,
+    ) -> Result<Self, IdTokenFault> {
+        let header = jsonwebtoken::decode_header(id_token).map_err(|error| header_fault(&error))?;
+        if !matches!(header.alg, Algorithm::RS256 | Algorithm::RS384 | Algorithm::ES256 | Algorithm::ES384) {
+            return Err(IdTokenFault::Algorithm);
+        }
+        let Issuer { iss } =
+            jsonwebtoken::dangerous::insecure_decode_claims(id_token).map_err(|_| IdTokenFault::Malformed)?;
+        if !allowed_issuers(registration, configuration).any(|allowed| allowed == iss) {
+            return Err(IdTokenFault::Issuer);
+        }
+        Ok(Self { algorithm: header.alg, kid: header.kid, issuer: iss })
+    }
+}
+
 impl SmartClient {
     /// Checks `id_token` against everything that is known of the launch.
     pub(super) async fn identity(
@@ -77,29 +104,10 @@ impl SmartClient {
         state: &LaunchState,
         id_token: &str,
     ) -> Result<Identity, SmartError> {
-        let header = jsonwebtoken::decode_header(id_token).map_err(|error| header_fault(&error))?;
-        if !matches!(header.alg, Algorithm::RS256 | Algorithm::RS384 | Algorithm::ES256 | Algorithm::ES384) {
-            return Err(IdTokenFault::Algorithm.into());
-        }
-        // Read before the signature is checked, and only to choose among the issuers that are allowed anyway.
-        let Issuer { iss } =
-            jsonwebtoken::dangerous::insecure_decode_claims(id_token).map_err(|_| IdTokenFault::Malformed)?;
-        if !allowed_issuers(registration, configuration).any(|allowed| allowed == iss) {
-            return Err(IdTokenFault::Issuer.into());
-        }
-        let address = self.key_set(registration, configuration, &iss).await?;
-        let key = self.jwks.key(&address, header.kid.as_deref(), header.alg).await?;
-
-        let mut validation = Validation::new(header.alg);
-        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        validation.set_audience(&[registration.client.client_id.as_str()]);
-        validation.set_issuer(&[iss.as_str()]);
-        // The library would ask the system for the time; it is compared below.
-        validation.validate_exp = false;
-        let claims = jsonwebtoken::decode::<Claims>(id_token, &key, &validation);
-        let claims = claims.map_err(|error| claims_fault(&error))?.claims;
-        check_claims(registration, state, &claims, self.instruments.now().as_second())?;
-        identity_of(registration, claims)
+        let announced = Announced::read(registration, configuration, id_token)?;
+        let address = self.key_set(registration, configuration, &announced.issuer).await?;
+        let key = self.jwks.key(&address, announced.kid.as_deref(), announced.algorithm).await?;
+        verified(registration, state, id_token, &announced, &key, self.instruments.now().as_second())
     }
 
     async fn key_set(
@@ -119,6 +127,27 @@ impl SmartClient {
             (Err(fault), _) => Err(fault.into()),
         }
     }
+}
+
+/// Checks the signature by `key`, then every claim as of `now`, in seconds since 1970.
+pub(super) fn verified(
+    registration: &LaunchRegistration,
+    state: &LaunchState,
+    id_token: &str,
+    announced: &Announced,
+    key: &DecodingKey,
+    now: i64,
+) -> Result<Identity, SmartError> {
+    let mut validation = Validation::new(announced.algorithm);
+    validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+    validation.set_audience(&[registration.client.client_id.as_str()]);
+    validation.set_issuer(&[announced.issuer.as_str()]);
+    // The library would ask the system for the time; it is compared below.
+    validation.validate_exp = false;
+    let claims = jsonwebtoken::decode::<Claims>(id_token, key, &validation);
+    let claims = claims.map_err(|error| claims_fault(&error))?.claims;
+    check_claims(registration, state, &claims, now)?;
+    identity_of(registration, claims)
 }
 
 /// What the signature does not say: time, audience, subject, nonce.

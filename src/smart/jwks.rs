@@ -17,7 +17,7 @@ const FRESH: SignedDuration = SignedDuration::from_mins(10);
 const REFETCH: SignedDuration = SignedDuration::from_secs(10);
 
 #[derive(Deserialize)]
-struct WireKeySet {
+pub(super) struct WireKeySet {
     keys: Vec<serde_json::Value>,
 }
 
@@ -33,6 +33,13 @@ pub struct JwksCache {
 struct KeySet {
     fetched: Timestamp,
     keys: Arc<Vec<Jwk>>,
+}
+
+impl WireKeySet {
+    /// The keys of kinds that we know: another must not cost these.
+    pub(super) fn readable(self) -> Vec<Jwk> {
+        self.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok()).collect()
+    }
 }
 
 impl std::fmt::Debug for JwksCache {
@@ -81,15 +88,13 @@ impl JwksCache {
             DiscoveryFault::Unreachable => IdTokenFault::KeysUnreachable,
             _ => IdTokenFault::Keys,
         })?;
-        // A key of a kind that we do not know must not cost the others.
-        let keys = wire.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok()).collect();
-        let set = KeySet { fetched, keys: Arc::new(keys) };
+        let set = KeySet { fetched, keys: Arc::new(wire.readable()) };
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(address.clone(), set.clone());
         Ok(set)
     }
 }
 
-fn pick(keys: &[Jwk], kid: Option<&str>, algorithm: Algorithm) -> Result<DecodingKey, IdTokenFault> {
+pub(super) fn pick(keys: &[Jwk], kid: Option<&str>, algorithm: Algorithm) -> Result<DecodingKey, IdTokenFault> {
     let mut fitting = keys
         .iter()
         .filter(|key| kid.is_none_or(|kid| key.common.key_id.as_deref() == Some(kid)))

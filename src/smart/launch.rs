@@ -221,7 +221,7 @@ impl SmartClient {
     }
 }
 
-fn authorization_request(
+pub(super) fn authorization_request(
     registration: &LaunchRegistration,
     authorization_endpoint: Url,
     launch: &str,
@@ -243,7 +243,7 @@ fn authorization_request(
 }
 
 /// Checks that the callback answers this launch, and gives its code.
-fn check_callback<'a>(
+pub(super) fn check_callback<'a>(
     registration: &LaunchRegistration,
     configuration: &SmartConfiguration,
     state: &LaunchState,
@@ -290,7 +290,7 @@ fn denial(error: &str) -> &'static str {
     CODES.into_iter().find(|code| *code == error).unwrap_or("other")
 }
 
-fn completed(base: &ServerBase, grant: Grant, identity: Identity) -> Result<LaunchCompleted, SmartError> {
+pub(super) fn completed(base: &ServerBase, grant: Grant, identity: Identity) -> Result<LaunchCompleted, SmartError> {
     let fields = &grant.fields;
     let style = text(fields, "smart_style_url").and_then(|address| Url::parse(address).ok()).filter(is_protected);
     Ok(LaunchCompleted {

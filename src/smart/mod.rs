@@ -16,6 +16,8 @@ mod authorization_http;
 mod backend;
 mod discovery;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod id_token;
 mod jwks;
 mod keys;

@@ -4,6 +4,7 @@
 use super::assertion::{ASSERTION_TYPE, client_assertion};
 use super::authorization_http::AuthorizationHttp;
 use super::registration::{ClientAuthentication, ClientRegistration};
+use crate::fhir::transport::Answer;
 use crate::fhir::{BoxFuture, SecretToken, TokenError};
 use crate::kernel::Instruments;
 use jiff::{SignedDuration, Timestamp};
@@ -97,7 +98,7 @@ impl TokenEndpoint<'_> {
         self.grant(request.request_async(self).await)
     }
 
-    fn oauth(&self) -> SmartOauth<EndpointNotSet, EndpointSet> {
+    pub(super) fn oauth(&self) -> SmartOauth<EndpointNotSet, EndpointSet> {
         SmartOauth::new(ClientId::new(self.client.client_id.clone()))
             .set_token_uri(TokenUrl::from_url(self.url.clone()))
     }
@@ -124,18 +125,11 @@ impl TokenEndpoint<'_> {
             *request.body_mut() = body.into_bytes();
         }
         let answer = self.http.token_request(request).await?;
-        // RFC 6749 section 5.2 has 400 for every refusal; some servers answer with an empty body or a page.
-        if answer.status != 200 && serde_json::from_slice::<BasicErrorResponse>(&answer.body).is_err() {
-            return Err(TokenError::Refused { code: "other" });
-        }
-        let mut response = oauth2::HttpResponse::new(answer.body);
-        *response.status_mut() = http::StatusCode::from_u16(answer.status).map_err(|_| TokenError::Malformed)?;
-        *response.headers_mut() = answer.headers;
-        Ok(response)
+        readable(answer)
     }
 
     /// Never lets the error of `oauth2` through: it holds the response, token and all.
-    fn grant(
+    pub(super) fn grant(
         &self,
         result: Result<SmartTokenResponse, RequestTokenError<TokenError, BasicErrorResponse>>,
     ) -> Result<Grant, TokenError> {
@@ -180,4 +174,16 @@ fn code_of(error: &BasicErrorResponseType) -> &'static str {
         BasicErrorResponseType::UnsupportedGrantType => "unsupported_grant_type",
         BasicErrorResponseType::Extension(_) => "other",
     }
+}
+
+/// The answer as `oauth2` reads it.
+pub(super) fn readable(answer: Answer) -> Result<oauth2::HttpResponse, TokenError> {
+    // RFC 6749 section 5.2 has 400 for every refusal; some servers answer with an empty body or a page.
+    if answer.status != 200 && serde_json::from_slice::<BasicErrorResponse>(&answer.body).is_err() {
+        return Err(TokenError::Refused { code: "other" });
+    }
+    let mut response = oauth2::HttpResponse::new(answer.body);
+    *response.status_mut() = http::StatusCode::from_u16(answer.status).map_err(|_| TokenError::Malformed)?;
+    *response.headers_mut() = answer.headers;
+    Ok(response)
 }

@@ -129,9 +129,10 @@ fn supers(tokens: &[TokenTree]) -> usize {
     tokens.chunks(3).take_while(|chunk| matches!(chunk, [_, _, TokenTree::Ident(word)] if word == "super")).count()
 }
 
-/// Whether an attribute's brackets hold `cfg(test)`.
+/// Whether an attribute's brackets hold `cfg(test)`, or `cfg(any(test, fuzzing))` as the modules of fuzz targets have it.
 fn is_for_tests(attribute: Option<&TokenTree>) -> bool {
-    matches!(attribute, Some(TokenTree::Group(group)) if group.stream().to_string().replace(' ', "") == "cfg(test)")
+    let Some(TokenTree::Group(group)) = attribute else { return false };
+    ["cfg(test)", "cfg(any(test,fuzzing))"].contains(&group.stream().to_string().replace(' ', "").as_str())
 }
 
 /// What the files of a room name, with the file that does.
@@ -173,11 +174,11 @@ fn table() -> Table {
     Table::read(include_str!("../../ARCHITECTURE.md"))
 }
 
-/// Every room in `src/`, by name.
+/// Every room in `src/`, by name. `fuzzing` is a test module of the whole.
 fn rooms() -> BTreeMap<String, PathBuf> {
     let entries = fs::read_dir(source()).unwrap().map(|entry| entry.unwrap().path());
     let named = entries.map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), path));
-    named.filter(|(name, _)| name != "lib").collect()
+    named.filter(|(name, _)| name != "lib" && name != "fuzzing").collect()
 }
 
 #[test]
@@ -239,9 +240,11 @@ fn what_a_file_names_is_found() {
         mod tests { use crate::sandbox::Ehr; }
         #[cfg(test)]
         mod more_tests;
+        #[cfg(any(test, fuzzing))]
+        pub(crate) mod fuzzing;
     "#;
     named.read(TokenStream::from_str(text).unwrap(), 2);
     let expected = ["access", "audit", "db", "jobs", "kernel", "vault"];
     assert_eq!(named.rooms, expected.map(str::to_owned).into());
-    assert_eq!(named.test_modules, ["more_tests"]);
+    assert_eq!(named.test_modules, ["more_tests", "fuzzing"]);
 }

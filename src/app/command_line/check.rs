@@ -270,12 +270,14 @@ async fn organization(
 
 async fn metadata(tenant: &TenantSettings, client: &FhirClient, report: &mut Report<'_>) -> Result<(), CommandError> {
     match client.metadata().await {
-        Ok(statement) => match statement.to_value().get("fhirVersion").and_then(|version| version.as_str()) {
-            Some(version) if version.starts_with("4.0") => {
-                report.ok(&tenant.slug, "ehr", &format!("FHIR {version} at {}", client.base().as_str()))
+        Ok(statement) => {
+            match statement.to_value().unwrap_or_default().get("fhirVersion").and_then(|version| version.as_str()) {
+                Some(version) if version.starts_with("4.0") => {
+                    report.ok(&tenant.slug, "ehr", &format!("FHIR {version} at {}", client.base().as_str()))
+                }
+                _ => report.fail(&tenant.slug, "ehr", &"the server does not speak FHIR R4; check ehr.fhir_base"),
             }
-            _ => report.fail(&tenant.slug, "ehr", &"the server does not speak FHIR R4; check ehr.fhir_base"),
-        },
+        }
         Err(error) => report.fail(&tenant.slug, "ehr", &error),
     }
 }

@@ -19,6 +19,8 @@ mod serve;
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use consents::consent_list;
 pub use error::CommandError;
 
 use super::{Foundation, ProcessRole};

@@ -47,7 +47,7 @@ pub(super) enum Next {
 /// How a list goes astray.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Stray {
-    /// It cannot be followed: another origin, or a page that was read before.
+    /// It cannot be followed: another origin, credentials of its own, or a page that was read before.
     Broken,
     /// It is longer than we read.
     TooLong,
@@ -63,7 +63,9 @@ impl Pages {
     pub(super) fn after(&mut self, page: &Page) -> Next {
         let Some(link) = page.next_page_uri.as_deref().filter(|link| !link.is_empty()) else { return Next::End };
         let Ok(url) = self.base.join(link) else { return Next::Astray(Stray::Broken) };
-        if url.origin() != self.base.origin() || !self.seen.insert(url.as_str().to_owned()) {
+        // Nor one that brings credentials of its own.
+        let theirs = !url.username().is_empty() || url.password().is_some();
+        if theirs || url.origin() != self.base.origin() || !self.seen.insert(url.as_str().to_owned()) {
             return Next::Astray(Stray::Broken);
         }
         if self.seen.len() >= MOST_PAGES {

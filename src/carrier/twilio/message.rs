@@ -9,7 +9,7 @@ use serde::Deserialize;
 /// The fields that we read. All may be null (`api.v2010.account.message` in Twilio's description).
 #[derive(Deserialize)]
 pub(super) struct MessageResource {
-    pub(super) sid: Option<String>,
+    sid: Option<String>,
     direction: Option<String>,
     from: Option<String>,
     to: Option<String>,
@@ -58,6 +58,11 @@ impl Code {
     }
 }
 
+/// Whether `sid` can be the id of a text: Twilio's are letters and digits.
+pub(super) fn plain_sid(sid: &str) -> bool {
+    (1..=64).contains(&sid.len()) && sid.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
 /// `text` where it is a code: digits, ten at most. Twilio writes 0 for "none" in places.
 pub(super) fn plain_code(text: &str) -> Option<String> {
     let is_code = (1..=10).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()) && text != "0";
@@ -80,11 +85,16 @@ impl MessageResource {
         self.num_segments.as_ref().and_then(Count::value).filter(|count| *count > 0)
     }
 
+    /// Its id. `None` where there is none or where it is none: ids go into rows, logs and addresses.
+    fn id(&self) -> Option<String> {
+        self.sid.clone().filter(|sid| plain_sid(sid))
+    }
+
     /// How far it is. `None` without an id.
     pub(super) fn report(&self) -> Option<StatusReport> {
         let error_code = self.error_code.as_ref().and_then(Code::text);
         Some(StatusReport {
-            carrier_id: self.sid.clone()?,
+            carrier_id: self.id()?,
             status: DeliveryStatus::from_word(self.status.as_deref().unwrap_or_default()),
             class: error_code.as_deref().map(errors::class_of),
             error_code,
@@ -96,7 +106,7 @@ impl MessageResource {
         let body = self.body.clone().unwrap_or_default();
         Some(CarrierInbound {
             received_at: self.happened_at(),
-            carrier_id: self.sid?,
+            carrier_id: self.id()?,
             from: CarrierAddress::parse(self.from.as_deref().unwrap_or_default()),
             to: PhoneNumber::parse(self.to.as_deref()?).ok()?,
             opt_out_type: keyword(&body),
@@ -110,7 +120,7 @@ impl MessageResource {
     /// As a text that we have sent. `None` without an id.
     pub(super) fn into_outbound(self) -> Option<CarrierOutbound> {
         Some(CarrierOutbound {
-            carrier_id: self.sid.clone()?,
+            carrier_id: self.id()?,
             report: self.report()?,
             segments: self.segments(),
             created_at: instant(self.date_created.as_deref()),

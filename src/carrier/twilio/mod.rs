@@ -8,6 +8,8 @@ mod account;
 mod client;
 pub mod errors;
 mod form;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod keywords;
 mod list;
 mod message;

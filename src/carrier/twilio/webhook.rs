@@ -3,7 +3,11 @@
 //! Pure functions over a body whose signature [`super::verify`] has accepted. Form and JSON bodies hold the same
 //! fields. Twilio adds fields and statuses without notice: what is not known is passed over or kept as it came.
 
-use super::{errors, form, keywords::keyword, message::plain_code};
+use super::{
+    errors, form,
+    keywords::keyword,
+    message::{plain_code, plain_sid},
+};
 use crate::kernel::{Phi, PhoneNumber};
 use crate::messaging::carrier_port::{
     CarrierAddress, CarrierInbound, DeliveryStatus, InboundMedia, OptOutType, StatusReport,
@@ -157,7 +161,7 @@ impl Fields {
     fn message_sid(&self) -> Result<String, WebhookError> {
         let sid = self.get("MessageSid").or_else(|| self.get("SmsMessageSid")).or_else(|| self.get("SmsSid"));
         let sid = &sid.ok_or(WebhookError::Missing { field: "MessageSid" })?.text;
-        if sid.len() > 64 || !sid.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        if !plain_sid(sid) {
             return Err(WebhookError::Unreadable { field: "MessageSid" });
         }
         Ok(sid.clone())

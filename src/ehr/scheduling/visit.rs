@@ -113,7 +113,7 @@ fn confirmed(resource: &Resource, visit: &VisitChange) -> Result<Step, EhrError>
         Some((index, _)) => {
             let actor = format!("/participant/{index}/actor/reference");
             // The place in the list is the patient's, or nothing is changed.
-            let known = resource.to_value().pointer(&actor).cloned().ok_or(EhrError::Unreadable)?;
+            let known = resource.to_value()?.pointer(&actor).cloned().ok_or(EhrError::Unreadable)?;
             Ok(Step::Edit(vec![
                 PatchOperation::Test { path: actor, value: known },
                 PatchOperation::Replace { path: format!("/participant/{index}/status"), value: json!("accepted") },

@@ -61,7 +61,7 @@ impl Bench {
     }
 
     async fn read(&self, reference: &ResourceRef) -> Value {
-        self.ehr.client.read(reference).await.unwrap().to_value()
+        self.ehr.client.read(reference).await.unwrap().to_value().unwrap()
     }
 
     async fn appointment(&self, id: &str) -> (ResourceRef, AppointmentView) {

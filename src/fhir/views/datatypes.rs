@@ -7,10 +7,11 @@ use fhir_sdk::r4b::codes::{ContactPointSystem, ContactPointUse, NameUse};
 use fhir_sdk::r4b::types::{CodeableConcept, Coding, ContactPoint, HumanName, Identifier, Period, Reference};
 use fhir_sdk::{Date, DateTime, Instant};
 use jiff::Timestamp;
+use std::fmt;
 
 /// One code. Whether it is PHI depends on what it codes: where it says something about a patient's health, the view
-/// wraps the concept in [`Phi`].
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// wraps the concept in [`Phi`]. `Debug` shows the code and not the words.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct CodingView {
     /// The code system's URI.
     pub system: Option<String>,
@@ -20,13 +21,26 @@ pub struct CodingView {
     pub display: Option<String>,
 }
 
-/// A concept: the same meaning in one or more code systems, and in words.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+impl fmt::Debug for CodingView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CodingView").field("system", &self.system).field("code", &self.code).finish_non_exhaustive()
+    }
+}
+
+/// A concept: the same meaning in one or more code systems, and in words. `Debug` shows codes and no words: people write
+/// there what they like.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct ConceptView {
     /// The codes.
     pub codings: Vec<CodingView>,
     /// The words that the EHR's user sees.
     pub text: Option<String>,
+}
+
+impl fmt::Debug for ConceptView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConceptView").field("codings", &self.codings).finish_non_exhaustive()
+    }
 }
 
 impl ConceptView {

@@ -23,8 +23,8 @@ const BROWSER_BYTES: usize = 32;
 /// What the EHR's request brings.
 #[derive(Deserialize)]
 pub(super) struct Asked {
-    iss: Option<String>,
-    launch: Option<String>,
+    pub(super) iss: Option<String>,
+    pub(super) launch: Option<String>,
 }
 
 /// What is remembered of a launch until its callback.

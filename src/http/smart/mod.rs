@@ -9,6 +9,8 @@
 //! every refusal is counted for the audit log; no page repeats what a request brought.
 
 mod callback;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod jwks;
 mod launch;
 mod pages;

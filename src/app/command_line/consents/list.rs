@@ -98,7 +98,10 @@ pub(super) fn read(source: impl Read, terms: &Terms<'_>) -> Result<Vec<Listed>, 
         mistakes.push(Mistake::new(1, "", format!("the first line names the columns: {}", COLUMNS.join(","))));
         None
     };
-    let Some(header) = header else { return Err(mistakes) };
+    let Some(header) = header else {
+        mistakes.sort();
+        return Err(mistakes);
+    };
     let (mut listed, mut spelled) = (Vec::new(), Vec::new());
     for record in records {
         let record = match record {

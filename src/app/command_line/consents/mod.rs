@@ -1,7 +1,12 @@
 //! `consents`: a list of what patients agreed to elsewhere, taken into the ledger: all of it or nothing.
 
+#[cfg(any(test, fuzzing))]
+mod fuzzing;
 mod list;
 mod patients;
+
+#[cfg(any(test, fuzzing))]
+pub(crate) use fuzzing::consent_list;
 
 use super::{CommandError, ConfigFile, Ended, Streams, chosen, operator::operator};
 use crate::{
