@@ -140,7 +140,7 @@ impl App {
         };
         let mut sections = web.sections(settings, &tenants)?;
         sections.extend(rooms.sections(&db, &refusals, &running));
-        let limits = http::Limits::of_body(settings.server.request_body_limit);
+        let limits = http::Limits::of(settings.server.request_body_limit, settings.server.requests_at_once);
         let router = http::router(sections, limits, &instruments);
         let health = http::router(vec![health(&db, &running)], limits, &instruments);
         Ok(Self {

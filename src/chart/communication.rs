@@ -38,7 +38,17 @@ pub(super) fn status(text: &TextRecord) -> (&'static str, Option<&'static str>) 
         state::DELIVERED => ("completed", None),
         state::ACCEPTED | state::SENT => ("in-progress", None),
         state::UNDELIVERED | state::FAILED => ("not-done", Some(not_done(text.state_reason.as_deref()))),
+        // It was filed while nobody knew whether it had left.
+        state::DROPPED => ("not-done", Some(not_let_out(text.state_reason.as_deref()))),
         _ => ("unknown", None),
+    }
+}
+
+/// The code of `communication-not-done-reason` for what the gate gives as its reason.
+fn not_let_out(reason: Option<&str>) -> &'static str {
+    match reason {
+        Some("stopped" | "no-consent") => "patient-objection",
+        _ => "unknown",
     }
 }
 

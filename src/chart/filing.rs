@@ -129,7 +129,8 @@ impl Filing {
             .all(
                 sql("SELECT m.id, m.state, f.reference FROM message m \
                      LEFT JOIN chart_filing f ON f.tenant = m.tenant AND f.message = m.id \
-                     WHERE m.tenant = $1 AND m.conversation = $2 AND m.state NOT IN ('received', 'queued', 'dropped') \
+                     WHERE m.tenant = $1 AND m.conversation = $2 AND m.state NOT IN ('received', 'queued') \
+                     AND (m.state <> 'dropped' OR f.reference IS NOT NULL) \
                      AND (f.state IS NULL OR f.state <> m.state) ORDER BY COALESCE(m.received_at, m.sent_at, \
                      (SELECT MAX(a.committed_at) FROM attempt a WHERE a.tenant = m.tenant AND a.message = m.id), m.created_at), m.id")
                 .bind(tenant)

@@ -19,12 +19,14 @@ pub(super) fn server(section: &Section<'_, '_>) -> Option<ServerSettings> {
         section.required("public_url", "write how the service is reached: \"https://texts.example.org\"", base_url);
     let trusted_proxies = section.list("trusted_proxies", value::address);
     let request_body_limit = section.or("request_body_limit", 1 << 20, value::integer(1 << 16..=1 << 24));
+    let requests_at_once = section.or("requests_at_once", 512, value::integer(16..=1 << 16));
     let shutdown_grace = section.or("shutdown_grace_seconds", 30, value::integer(1..=300));
     Some(ServerSettings {
         listen: listen?,
         public_url: public_url?,
         trusted_proxies: trusted_proxies?,
         request_body_limit: usize::try_from(request_body_limit?).ok()?,
+        requests_at_once: usize::try_from(requests_at_once?).ok()?,
         shutdown_grace: seconds(shutdown_grace?),
     })
 }

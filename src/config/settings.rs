@@ -45,6 +45,8 @@ pub struct ServerSettings {
     pub trusted_proxies: Vec<IpAddr>,
     /// Longest request body, in bytes.
     pub request_body_limit: usize,
+    /// Requests in hand at once, in each section: webhooks, inbox, launches and the like.
+    pub requests_at_once: usize,
     /// How long work in hand may take to finish once the service is told to stop.
     pub shutdown_grace: Duration,
 }

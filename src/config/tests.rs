@@ -154,7 +154,7 @@ fn what_the_example_calls_default_is_what_leaving_out_gives() {
     }
     elm["carrier"].as_table_mut().unwrap().remove("api_base").unwrap();
     let server = shorter["server"].as_table_mut().unwrap();
-    for key in ["request_body_limit", "shutdown_grace_seconds"] {
+    for key in ["request_body_limit", "requests_at_once", "shutdown_grace_seconds"] {
         server.remove(key).unwrap();
     }
     shorter.remove("log").unwrap();

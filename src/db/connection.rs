@@ -5,6 +5,10 @@ use sqlx::{
     AssertSqlSafe, PgConnection, SqliteConnection, postgres::PgArguments, query::Query as SqlxQuery,
     sqlite::SqliteArguments,
 };
+use std::time::Duration;
+
+/// How long PostgreSQL may take to answer a statement, waiting for locks included.
+pub(super) const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 
 /// A connection of either kind, borrowed for one statement.
 pub(super) enum Connection<'c> {
@@ -16,7 +20,7 @@ impl Connection<'_> {
     pub(super) async fn execute(self, query: Query) -> Result<u64, DbError> {
         match self {
             Self::Sqlite(connection) => Ok(for_sqlite(query)?.execute(connection).await?.rows_affected()),
-            Self::Postgres(connection) => Ok(for_postgres(query).execute(connection).await?.rows_affected()),
+            Self::Postgres(connection) => Ok(within(for_postgres(query).execute(connection)).await?.rows_affected()),
         }
     }
 
@@ -26,7 +30,7 @@ impl Connection<'_> {
                 for_sqlite(query)?.fetch_all(connection).await?.into_iter().map(Row::Sqlite).collect()
             }
             Self::Postgres(connection) => {
-                for_postgres(query).fetch_all(connection).await?.into_iter().map(Row::Postgres).collect()
+                within(for_postgres(query).fetch_all(connection)).await?.into_iter().map(Row::Postgres).collect()
             }
         })
     }
@@ -34,8 +38,19 @@ impl Connection<'_> {
     pub(super) async fn optional(self, query: Query) -> Result<Option<Row>, DbError> {
         Ok(match self {
             Self::Sqlite(connection) => for_sqlite(query)?.fetch_optional(connection).await?.map(Row::Sqlite),
-            Self::Postgres(connection) => for_postgres(query).fetch_optional(connection).await?.map(Row::Postgres),
+            Self::Postgres(connection) => {
+                within(for_postgres(query).fetch_optional(connection)).await?.map(Row::Postgres)
+            }
         })
+    }
+}
+
+/// Waits for a server's answer, but not for ever: where a machine or a network goes away without a word, no answer comes
+/// and no error either, and whoever waited would be lost with its connection.
+async fn within<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, DbError> {
+    match tokio::time::timeout(ANSWERS_WITHIN, answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_elapsed) => Err(DbError::NO_ANSWER),
     }
 }
 

@@ -66,6 +66,9 @@ pub enum DbError {
 }
 
 impl DbError {
+    /// The server has not answered for so long that nobody waits any more. What became of the statement is not known.
+    pub(super) const NO_ANSWER: Self = Self::Unavailable { reason: "no answer" };
+
     /// Whether the same call may succeed a little later.
     #[must_use]
     pub const fn is_transient(&self) -> bool {

@@ -3,9 +3,16 @@
 //! `NOTIFY` inside a transaction takes a lock that is global to the database until the commit, so it is sent after the
 //! commit, coalesced, from one connection. A lost notification costs time, never work: whoever listens also polls.
 
-use sqlx::{PgPool, postgres::PgListener};
+use super::connection::ANSWERS_WITHIN;
+use sqlx::{
+    PgPool,
+    postgres::{PgListener, PgPoolOptions},
+};
 use std::{collections::BTreeSet, time::Duration};
-use tokio::sync::{broadcast, mpsc};
+use tokio::{
+    sync::{broadcast, mpsc},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 /// What an event is about.
@@ -47,12 +54,14 @@ pub struct Event {
 
 const CHANNEL: &str = "chartwire";
 const BACKLOG: usize = 4096;
+/// After so long without a word the listener's connection is asked whether it is still there.
+const QUIET: Duration = Duration::from_mins(1);
 
 /// Hands events to local listeners and, on PostgreSQL, to the other nodes.
 #[derive(Clone)]
 pub(super) struct Events {
     local: broadcast::Sender<Event>,
-    remote: Option<mpsc::UnboundedSender<Event>>,
+    remote: Option<mpsc::Sender<Event>>,
 }
 
 impl Events {
@@ -62,7 +71,7 @@ impl Events {
 
     pub(super) fn through_postgres(pool: &PgPool, stop: &CancellationToken) -> Self {
         let local = broadcast::channel(BACKLOG).0;
-        let (remote, outbox) = mpsc::unbounded_channel();
+        let (remote, outbox) = mpsc::channel(BACKLOG);
         tokio::spawn(notify(pool.clone(), outbox));
         let listener = listen(pool.clone(), local.clone());
         let stop = stop.clone();
@@ -82,7 +91,8 @@ impl Events {
     pub(super) fn committed(&self, events: Vec<Event>) {
         for event in events {
             if let Some(remote) = &self.remote {
-                let _ = remote.send(event.clone());
+                // Where the database does not take them, they are dropped: every listener also polls.
+                let _ = remote.try_send(event.clone());
             }
             // Nobody listening is fine.
             let _ = self.local.send(event);
@@ -91,7 +101,7 @@ impl Events {
 }
 
 /// Sends what has gathered in the outbox, one round trip at a time.
-async fn notify(pool: PgPool, mut outbox: mpsc::UnboundedReceiver<Event>) {
+async fn notify(pool: PgPool, mut outbox: mpsc::Receiver<Event>) {
     while let Some(first) = outbox.recv().await {
         let mut batch = BTreeSet::from([first]);
         while let Ok(next) = outbox.try_recv() {
@@ -99,27 +109,55 @@ async fn notify(pool: PgPool, mut outbox: mpsc::UnboundedReceiver<Event>) {
         }
         let payloads: Vec<String> = batch.iter().map(|event| format!("{}:{}", event.topic.code(), event.key)).collect();
         // A failure is not retried: every listener also polls.
-        let _ = sqlx::query("SELECT pg_notify($1, payload) FROM UNNEST($2::text[]) AS payload")
-            .bind(CHANNEL)
-            .bind(payloads)
-            .execute(&pool)
-            .await;
+        let _ = tell(&pool, payloads).await;
     }
+}
+
+async fn tell(pool: &PgPool, payloads: Vec<String>) -> Result<(), sqlx::Error> {
+    let mut connection = pool.acquire().await?;
+    let told = sqlx::query("SELECT pg_notify($1, payload) FROM UNNEST($2::text[]) AS payload")
+        .bind(CHANNEL)
+        .bind(payloads)
+        .execute(&mut *connection);
+    if !matches!(timeout(ANSWERS_WITHIN, told).await, Ok(Ok(_))) {
+        connection.close_on_drop();
+    }
+    Ok(())
 }
 
 async fn listen(pool: PgPool, local: broadcast::Sender<Event>) {
     loop {
-        if let Ok(mut listener) = PgListener::connect_with(&pool).await
-            && listener.listen(CHANNEL).await.is_ok()
+        // On a connection outside the pool: one that is lost without a word must not keep a place there.
+        let alone = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
+        let alone = alone.connect_lazy_with((*pool.connect_options()).clone());
+        if let Ok(Ok(mut listener)) = timeout(ANSWERS_WITHIN, PgListener::connect_with(&alone)).await
+            && matches!(timeout(ANSWERS_WITHIN, listener.listen(CHANNEL)).await, Ok(Ok(())))
         {
-            while let Ok(notification) = listener.recv().await {
+            hear(&mut listener, &local).await;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Passes on what the other nodes tell, until the connection is lost.
+async fn hear(listener: &mut PgListener, local: &broadcast::Sender<Event>) {
+    loop {
+        match timeout(QUIET, listener.recv()).await {
+            Ok(Ok(notification)) => {
                 if let Some((code, key)) = notification.payload().split_once(':')
                     && let Some(topic) = Topic::from_code(code)
                 {
                     let _ = local.send(Event { topic, key: key.to_owned() });
                 }
             }
+            Ok(Err(_)) => return,
+            // It may be quiet, or the connection may be gone without a word.
+            Err(_elapsed) => {
+                let asked = sqlx::query("SELECT 1").execute(&mut *listener);
+                if !matches!(timeout(ANSWERS_WITHIN, asked).await, Ok(Ok(_))) {
+                    return;
+                }
+            }
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }

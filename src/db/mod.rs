@@ -125,7 +125,11 @@ impl Db {
     pub async fn all(&self, query: Query) -> Result<Vec<Row>, DbError> {
         match &*self.backend {
             Backend::Sqlite(database) => Connection::Sqlite(&mut *database.readers.acquire().await?).all(query).await,
-            Backend::Postgres(database) => Connection::Postgres(&mut *database.pool.acquire().await?).all(query).await,
+            Backend::Postgres(database) => {
+                let mut reading = database.reading().await?;
+                let rows = reading.connection().all(query).await;
+                reading.answered(rows)
+            }
         }
     }
 
@@ -139,7 +143,9 @@ impl Db {
                 Connection::Sqlite(&mut *database.readers.acquire().await?).optional(query).await
             }
             Backend::Postgres(database) => {
-                Connection::Postgres(&mut *database.pool.acquire().await?).optional(query).await
+                let mut reading = database.reading().await?;
+                let row = reading.connection().optional(query).await;
+                reading.answered(row)
             }
         }
     }

@@ -1,14 +1,17 @@
 //! PostgreSQL: each command in a transaction of its own; commands with a multi-row form are gathered while the last
-//! group of their type is under way.
+//! group of their type is under way. No connection is waited for without end, and none goes back to the pool on which an
+//! answer may still come.
 
 use super::{
     DbError,
     command::{Erased, GroupRunner},
+    connection::Connection,
     event::Events,
     tx::{Backend, Tx},
 };
 use sqlx::{
-    ConnectOptions as _, PgPool,
+    ConnectOptions as _, PgPool, Postgres,
+    pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use std::{
@@ -49,6 +52,33 @@ pub(super) async fn open(
         .await?;
     let events = Events::through_postgres(&pool, stop);
     Ok(Arc::new(PostgresDatabase { pool, events, gatherers: Mutex::new(HashMap::new()), in_hand: TaskTracker::new() }))
+}
+
+/// A connection while one statement reads. Where nobody waited for the answer to its end, it does not go back to the pool:
+/// there it would be asked whether it works, which may never be answered, and its place would be lost.
+pub(super) struct Reading {
+    connection: PoolConnection<Postgres>,
+    answered: bool,
+}
+
+impl Reading {
+    pub(super) fn connection(&mut self) -> Connection<'_> {
+        Connection::Postgres(&mut self.connection)
+    }
+
+    /// Hands the statement's result through.
+    pub(super) fn answered<T>(mut self, result: Result<T, DbError>) -> Result<T, DbError> {
+        self.answered = !matches!(result, Err(DbError::Unavailable { .. }));
+        result
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.connection.close_on_drop();
+        }
+    }
 }
 
 impl PostgresDatabase {
@@ -120,6 +150,11 @@ impl PostgresDatabase {
         pending.answer(committed);
     }
 
+    /// A connection for one statement that only reads.
+    pub(super) async fn reading(&self) -> Result<Reading, DbError> {
+        Ok(Reading { connection: self.pool.acquire().await?, answered: false })
+    }
+
     async fn begin(&self) -> Result<Tx, DbError> {
         let connection = self.pool.acquire().await?;
         let mut tx = Tx::new(Backend::Postgres(connection));
@@ -130,6 +165,10 @@ impl PostgresDatabase {
 
     /// Commits or rolls back, as told.
     async fn end(&self, mut tx: Tx, commit: bool) -> Result<(), DbError> {
+        if tx.unanswered {
+            // Its connection is closed with it, and the server rolls back.
+            return if commit { Err(DbError::NO_ANSWER) } else { Ok(()) };
+        }
         tx.raw(if commit { "COMMIT" } else { "ROLLBACK" }).await?;
         tx.open = false;
         if commit {

@@ -15,6 +15,8 @@ pub struct Tx {
     pub(super) wants_rerun: bool,
     /// Begun and not yet ended: such a connection must not go back to the pool.
     pub(super) open: bool,
+    /// A statement was given up that may be running still: nothing more can be said on this connection.
+    pub(super) unanswered: bool,
 }
 
 /// The connection under a transaction.
@@ -25,7 +27,7 @@ pub(super) enum Backend {
 
 impl Tx {
     pub(super) fn new(backend: Backend) -> Self {
-        Self { backend, events: Vec::new(), wants_rerun: false, open: false }
+        Self { backend, events: Vec::new(), wants_rerun: false, open: false, unanswered: false }
     }
 
     /// Whether this is PostgreSQL, for the few statements whose text differs.
@@ -91,6 +93,7 @@ impl Tx {
     fn noted<T>(&mut self, result: Result<T, DbError>) -> Result<T, DbError> {
         if let Err(error) = &result {
             self.wants_rerun |= error.wants_rerun();
+            self.unanswered |= *error == DbError::NO_ANSWER;
         }
         result
     }

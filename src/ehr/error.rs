@@ -60,6 +60,7 @@ impl From<FhirError> for EhrError {
         match error {
             FhirError::Throttled { retry_after } => Self::Unavailable { code: "ehr-throttled", retry_after },
             FhirError::NotFound => Self::NotFound,
+            FhirError::NotFhir(_) if error.is_passing() => Self::Unavailable { code: "ehr-garbled", retry_after: None },
             FhirError::NotFhir(_) => Self::Unreadable,
             FhirError::TooMany { .. } => Self::Refused { code: "ehr-too-many" },
             FhirError::Forbidden(_) => Self::Refused { code: "ehr-forbidden" },
@@ -122,8 +123,21 @@ impl From<EhrError> for JobError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fhir::TokenError;
+    use crate::fhir::{ParseFaultKind, TokenError};
     use rstest::rstest;
+
+    #[test]
+    fn what_is_no_json_is_asked_for_again_and_a_resource_of_another_form_is_not() {
+        let job = |kind| {
+            JobError::from(EhrError::from(FhirError::from(ParseFault {
+                expected: "Patient",
+                path: String::new(),
+                kind,
+            })))
+        };
+        assert_eq!(job(ParseFaultKind::Syntax), JobError::retry("ehr-garbled"));
+        assert_eq!(job(ParseFaultKind::WrongType), JobError::dead("ehr-unreadable"));
+    }
 
     #[rstest]
     #[case::keys_not_fetched(TokenError::Refused { code: "invalid_client" })]

@@ -77,6 +77,8 @@ impl FhirError {
         match self {
             Self::Unreachable(_) | Self::Throttled { .. } | Self::ServerFault { .. } => true,
             Self::Token(token) => token.is_passing(),
+            // No FHIR server answers so: a proxy in front of it does, or it broke off in the middle.
+            Self::NotFhir(fault) => matches!(fault.kind, ParseFaultKind::Syntax),
             _ => false,
         }
     }

@@ -5,7 +5,7 @@ use super::error::{FhirError, TransportFault};
 use super::limits::Limits;
 use super::outcome::Issues;
 use super::resource::ETag;
-use http::header::{ETAG, HeaderMap, LOCATION, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, ETAG, HeaderMap, LOCATION, RETRY_AFTER};
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -125,6 +125,13 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
 
 pub(super) fn etag(headers: &HeaderMap) -> Option<ETag> {
     headers.get(ETAG).and_then(|value| value.to_str().ok()).map(ETag::from_header)
+}
+
+/// Whether the head says that the body is JSON, of FHIR or plain.
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    media_type.ends_with("/json") || media_type.ends_with("+json")
 }
 
 pub(super) fn location(headers: &HeaderMap) -> Option<&str> {

@@ -70,6 +70,8 @@ pub enum UnknownCause {
     AcceptedForLater,
     /// The answer points elsewhere (303) without saying what was done.
     SeeOther,
+    /// 2xx with something that no FHIR server answers: it may be the page of a proxy in front of it.
+    NotFhir,
 }
 
 /// Why a write did not reach the server's application.
@@ -233,7 +235,8 @@ impl FhirClient {
         let retry_after = transport::retry_after(&answer.headers, self.now());
         match answer.status {
             202 => WriteOutcome::Unknown(UnknownCause::AcceptedForLater),
-            200..=299 => WriteOutcome::Written(self.written(answer)),
+            200..=299 if self.is_from_fhir_server(answer) => WriteOutcome::Written(self.written(answer)),
+            200..=299 => WriteOutcome::Unknown(UnknownCause::NotFhir),
             303 => WriteOutcome::Unknown(UnknownCause::SeeOther),
             status @ (409 | 412 | 428) => WriteOutcome::Conflict { status, issues: answer.issues() },
             429 => WriteOutcome::NotSent(NotSentCause::Throttled { retry_after }),
@@ -246,9 +249,18 @@ impl FhirClient {
         match broken {
             Broken::Request(TransportFault::Connect) => WriteOutcome::NotSent(NotSentCause::Connect),
             Broken::Request(fault) => WriteOutcome::Unknown(UnknownCause::NoAnswer(fault)),
-            // The status decides; what is lost is the body.
+            Broken::Body { status: 200..=299, headers, .. } if !tells_of_write(&headers) => {
+                WriteOutcome::Unknown(UnknownCause::NotFhir)
+            }
+            // The head decides; what is lost is the body.
             Broken::Body { status, headers, .. } => self.outcome(&Answer { status, headers, body: Vec::new() }),
         }
+    }
+
+    /// Whether a 2xx answer to a write is a FHIR server's: a resource, nothing at all, or, where the body was damaged on its
+    /// way, what only the server can tell in the head.
+    fn is_from_fhir_server(&self, answer: &Answer) -> bool {
+        answer.body.trim_ascii().is_empty() || self.resource(answer).is_ok() || tells_of_write(&answer.headers)
     }
 
     fn written(&self, answer: &Answer) -> Written {
@@ -273,6 +285,12 @@ impl FhirClient {
             ResourceRef::new(resource_type, id).ok()
         })
     }
+}
+
+/// Whether the head of a 2xx answer alone is a FHIR server's: it has the address of what was written, or is of JSON and has
+/// its version. A proxy's page may have an `ETag` of its own, but is no JSON.
+fn tells_of_write(headers: &http::HeaderMap) -> bool {
+    transport::location(headers).is_some() || (transport::is_json(headers) && transport::etag(headers).is_some())
 }
 
 /// The version at the end of `…/_history/3`.

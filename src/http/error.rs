@@ -15,6 +15,9 @@ use axum::{
 use serde_json::json;
 use std::borrow::Cow;
 
+/// What we ask for where something does not work right now, in seconds: most outages of a part are a restart.
+const UNAVAILABLE_FOR: u32 = 5;
+
 /// How a failure is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
@@ -152,8 +155,13 @@ impl Failure {
             Form::Page => page::failure(self.status(), self.names().1, &self.detail()),
         };
         *response.status_mut() = self.status();
-        if let Self::TooMany(seconds) = self {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
+        let wait = match self {
+            Self::TooMany(seconds) => Some(*seconds),
+            Self::Unavailable => Some(UNAVAILABLE_FOR),
+            _ => None,
+        };
+        if let Some(seconds) = wait {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response

@@ -1,4 +1,4 @@
-//! Request ids, the trace of each request, and the answer to a panic.
+//! Request ids, the trace of each request, how many are let in at once, and the answer to a panic.
 
 use super::Failure;
 use crate::{
@@ -15,7 +15,9 @@ use axum::{
 use std::{
     any::Any,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
 };
+use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
 /// The header that carries a request's id back.
@@ -62,6 +64,20 @@ pub(super) async fn traced(request: extract::Request, next: Next) -> Response {
     metrics::counter!("chartwire_http_requests_total", &labels).increment(1);
     metrics::histogram!("chartwire_http_request_seconds", &labels[..2]).record(took.as_secs_f64());
     response
+}
+
+/// Lets as many requests of a section in as there are places; the others are refused at once. A place is free again when
+/// the answer begins: what a stream of events goes on with is not work in hand.
+pub(super) async fn admitted(
+    State(places): State<Arc<Semaphore>>,
+    request: extract::Request,
+    next: Next,
+) -> Result<Response, Failure> {
+    let Ok(_place) = places.try_acquire() else {
+        metrics::counter!("chartwire_http_turned_away_total").increment(1);
+        return Err(Failure::Unavailable);
+    };
+    Ok(next.run(request).await)
 }
 
 /// The answer to a panic. Its message is not looked at: it may repeat what was being worked on.

@@ -5,7 +5,8 @@
 //! - Every answer carries a request id that we made; an id that a client sends is ignored.
 //! - Neither logs nor metrics hold a query string, a header, a body, or a path beyond its route's pattern.
 //! - A failure says what happened in the form that its reader understands ([`Form`]) and repeats no input.
-//! - A request has a largest size and a longest time; a panic is an answer of 500, without its message.
+//! - A request has a largest size and a longest time, a section a largest number of them in hand; a panic is an answer of
+//!   500, without its message.
 
 pub mod cookie;
 pub mod error;
@@ -27,7 +28,8 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::{from_fn, from_fn_with_state},
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
 use tower_http::{
     catch_panic::CatchPanicLayer, limit::RequestBodyLimitLayer, set_header::SetResponseHeaderLayer,
     timeout::TimeoutLayer,
@@ -42,13 +44,16 @@ pub struct Limits {
     pub body: usize,
     /// How long an answer may take to begin. Streams of events may go on for longer.
     pub time: Duration,
+    /// How many requests each section has in hand at once. What comes beyond is answered 503 before its body is read: a
+    /// flood, or a database that does not answer, must not fill the memory.
+    pub at_once: usize,
 }
 
 impl Limits {
-    /// A largest body of so many bytes, and 30 seconds.
+    /// A largest body of so many bytes, so many requests at once, and 30 seconds.
     #[must_use]
-    pub const fn of_body(body: usize) -> Self {
-        Self { body, time: Duration::from_secs(30) }
+    pub const fn of(body: usize, at_once: usize) -> Self {
+        Self { body, time: Duration::from_secs(30), at_once }
     }
 }
 
@@ -83,6 +88,7 @@ impl Section {
             .layer(RequestBodyLimitLayer::new(limits.body))
             .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, limits.time))
             .layer(CatchPanicLayer::custom(layers::answer_to_panic))
+            .layer(from_fn_with_state(Arc::new(Semaphore::new(limits.at_once)), layers::admitted))
             .layer(from_fn_with_state(self.form, error::in_form))
     }
 }

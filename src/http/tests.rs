@@ -6,7 +6,7 @@ use axum::routing::{get, post};
 use std::sync::Arc;
 
 async fn served(sections: Vec<Section>) -> String {
-    served_within(Limits::of_body(1 << 16), sections).await
+    served_within(Limits::of(1 << 16, 64), sections).await
 }
 
 async fn served_within(limits: Limits, sections: Vec<Section>) -> String {
@@ -32,7 +32,7 @@ async fn panics() -> &'static str {
 
 #[tokio::test]
 async fn each_section_tells_its_failures_in_its_form() {
-    let limits = Limits { body: 8, time: Duration::from_millis(50) };
+    let limits = Limits { body: 8, time: Duration::from_millis(50), at_once: 64 };
     let sections =
         vec![Section::api(section("/api")), Section::fhir(section("/fhir")), Section::pages(section("/page"))];
     let address = served_within(limits, sections).await;
@@ -53,7 +53,7 @@ async fn each_section_tells_its_failures_in_its_form() {
             assert_eq!(answer.status().as_u16(), status, "{prefix}");
             assert_eq!(answer.headers()["content-type"], content_type, "{prefix} {status}");
             assert!(answer.headers().contains_key("x-request-id"));
-            assert_eq!(answer.headers().contains_key("retry-after"), status == 429);
+            assert_eq!(answer.headers().contains_key("retry-after"), matches!(status, 429 | 503));
             assert_eq!(answer.headers().contains_key("allow"), status == 405);
             assert!(!answer.text().await.unwrap().contains("Ana"));
         }
@@ -64,6 +64,28 @@ async fn each_section_tells_its_failures_in_its_form() {
     assert_eq!(nowhere.status().as_u16(), 404);
     let problem: serde_json::Value = nowhere.json().await.unwrap();
     assert_eq!(problem["type"], "urn:chartwire:problem:not-found");
+}
+
+#[tokio::test]
+async fn a_section_that_is_full_turns_away_and_its_neighbours_do_not() {
+    let (inside, open) = (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
+    let (told, opened) = (Arc::clone(&inside), Arc::clone(&open));
+    let waits = get(move || async move {
+        told.notify_one();
+        opened.notified().await;
+        "done"
+    });
+    let full = Section::api(section("/full").route("/full/waits", waits));
+    let address = served_within(Limits::of(1 << 16, 1), vec![full, Section::api(section("/other"))]).await;
+    let first = tokio::spawn(reqwest::get(format!("{address}/full/waits")));
+    inside.notified().await;
+    let turned_away = reqwest::Client::new().post(format!("{address}/full/taken")).body("x").send().await.unwrap();
+    assert_eq!((turned_away.status().as_u16(), turned_away.headers()["retry-after"].to_str().unwrap()), (503, "5"));
+    let neighbour = reqwest::get(format!("{address}/other/busy")).await.unwrap();
+    assert_eq!(neighbour.status().as_u16(), 429);
+    open.notify_one();
+    assert_eq!(first.await.unwrap().unwrap().text().await.unwrap(), "done");
+    assert_eq!(reqwest::get(format!("{address}/full/busy")).await.unwrap().status().as_u16(), 429, "its place is free");
 }
 
 #[tokio::test]

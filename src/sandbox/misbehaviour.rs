@@ -4,7 +4,7 @@
 //! mounts [`Misbehaviour::control_routes`] beside them, so that faults can be ordered over HTTP as well as by the
 //! handle. Which request is hit depends on the rules, their order and the seed alone.
 
-use super::server::Line;
+use super::{garbled, server::Line};
 use crate::kernel::{Entropy, SeededEntropy, entropy};
 use axum::Router;
 use axum::extract::{ConnectInfo, Json, Request, State};
@@ -23,6 +23,11 @@ use tokio::sync::oneshot;
 pub enum Fault {
     /// Answers correctly, but late.
     Delay {
+        /// How late, in milliseconds.
+        millis: u64,
+    },
+    /// The work is done at once, and answered so late.
+    Late {
         /// How late, in milliseconds.
         millis: u64,
     },
@@ -45,6 +50,12 @@ pub enum Fault {
     Forbidden,
     /// 503; nothing is done. With no limit this is a peer that is down.
     Unavailable,
+    /// The work is done, the answer holds bytes that mean nothing.
+    Garbage,
+    /// 200 with a page for people, as from a proxy in front; nothing is done.
+    Page,
+    /// The work is done, the answer's body ends in its middle.
+    Truncated,
 }
 
 /// Which requests a fault hits. Every condition that is given must hold.
@@ -276,6 +287,11 @@ async fn misbehave(State(held): State<Misbehaviour>, request: Request, next: Nex
             tokio::time::sleep(Duration::from_millis(millis)).await;
             next.run(request).await
         }
+        Fault::Late { millis } => {
+            let answer = next.run(request).await;
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            answer
+        }
         Fault::TooManyRequests { retry_after_seconds } => {
             let mut answer = StatusCode::TOO_MANY_REQUESTS.into_response();
             answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after_seconds));
@@ -299,6 +315,9 @@ async fn misbehave(State(held): State<Misbehaviour>, request: Request, next: Nex
         }
         Fault::Forbidden => StatusCode::FORBIDDEN.into_response(),
         Fault::Unavailable => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        Fault::Garbage => garbled::garbage(next.run(request).await),
+        Fault::Page => garbled::page(),
+        Fault::Truncated => garbled::truncated(next.run(request).await).await,
     }
 }
 
@@ -311,93 +330,4 @@ fn cut(line: Option<&Line>) -> Response {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sandbox::server::{BoundPort, serve};
-    use axum::routing::get;
-    use std::sync::atomic::{AtomicU32, Ordering};
-    use tokio_util::sync::CancellationToken;
-
-    async fn counting_peer(held: &Misbehaviour) -> (String, Arc<AtomicU32>, CancellationToken) {
-        let done = Arc::new(AtomicU32::new(0));
-        let counter = Arc::clone(&done);
-        let work = get(async move || counter.fetch_add(1, Ordering::SeqCst).to_string());
-        let router = held.over(Router::new().route("/work", work)).merge(held.control_routes());
-        let port = BoundPort::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let base = format!("http://{}", port.address);
-        let stop = CancellationToken::new();
-        drop(serve(port, router, stop.clone()));
-        (base, done, stop)
-    }
-
-    #[tokio::test]
-    async fn a_lost_answer_was_worked_on_and_a_refused_request_was_not() {
-        let held = Misbehaviour::new(1);
-        let (base, done, _stop) = counting_peer(&held).await;
-        held.add(FaultRule::once(Fault::LoseAnswer, "GET", "/work"));
-        held.add(FaultRule::once(Fault::Refuse, "GET", "/work"));
-        assert!(reqwest::get(format!("{base}/work")).await.is_err());
-        assert_eq!(done.load(Ordering::SeqCst), 1);
-        assert!(reqwest::get(format!("{base}/work")).await.is_err());
-        assert_eq!(done.load(Ordering::SeqCst), 1);
-        assert_eq!(reqwest::get(format!("{base}/work")).await.unwrap().text().await.unwrap(), "1");
-    }
-
-    #[tokio::test]
-    async fn a_held_request_is_worked_on_after_those_that_come_later() {
-        let held = Misbehaviour::new(1);
-        let (base, _, _stop) = counting_peer(&held).await;
-        let first = held.hold("GET", "/work");
-        let url = format!("{base}/work");
-        let text = async || reqwest::get(&url).await.unwrap().text().await.unwrap();
-        let overtaken = async {
-            let open = first.reached().await.unwrap();
-            let overtaking = text().await;
-            open.send(()).unwrap();
-            overtaking
-        };
-        assert_eq!(tokio::join!(text(), overtaken), ("1".to_owned(), "0".to_owned()));
-    }
-
-    #[tokio::test]
-    async fn faults_are_ordered_and_cleared_over_http() {
-        let held = Misbehaviour::new(1);
-        let (base, done, _stop) = counting_peer(&held).await;
-        let control = format!("{base}/sandbox/misbehave");
-        let http = reqwest::Client::new();
-        let order = serde_json::json!({"rules": [
-            {"fault": {"kind": "too_many_requests", "retry_after_seconds": 7}, "times": 1},
-            {"fault": {"kind": "error_after"}, "method": "GET"},
-        ]});
-        assert_eq!(http.post(&control).json(&order).send().await.unwrap().status(), 204);
-        let limited = reqwest::get(format!("{base}/work")).await.unwrap();
-        assert_eq!((limited.status().as_u16(), limited.headers()["retry-after"].to_str().unwrap()), (429, "7"));
-        assert_eq!(done.load(Ordering::SeqCst), 0);
-        assert_eq!(reqwest::get(format!("{base}/work")).await.unwrap().status(), 500);
-        assert_eq!(done.load(Ordering::SeqCst), 1);
-        assert_eq!(http.delete(&control).send().await.unwrap().status(), 204);
-        assert_eq!(reqwest::get(format!("{base}/work")).await.unwrap().status(), 200);
-    }
-
-    #[test]
-    fn the_same_seed_hits_the_same_requests() {
-        let hits = |seed| {
-            let held = Misbehaviour::new(seed);
-            held.add(FaultRule { percent: Some(30), ..FaultRule::always(Fault::ErrorBefore) });
-            (0..200).map(|_| held.draw("GET", "/").is_some()).collect::<Vec<_>>()
-        };
-        assert_eq!(hits(5), hits(5));
-        assert_ne!(hits(5), hits(6));
-        let share = hits(5).iter().filter(|hit| **hit).count();
-        assert!((30..90).contains(&share), "{share}");
-    }
-
-    #[test]
-    fn a_rule_waits_for_its_turn_and_retires() {
-        let held = Misbehaviour::new(1);
-        held.add(FaultRule { skip: 1, ..FaultRule::once(Fault::Refuse, "POST", "/fhir/Task") });
-        let drawn: Vec<bool> = (0..4).map(|_| held.draw("POST", "/fhir/Task").is_some()).collect();
-        assert_eq!(drawn, [false, true, false, false]);
-        assert_eq!(held.draw("GET", "/fhir/Task"), None);
-    }
-}
+mod tests;

@@ -9,6 +9,7 @@ pub mod carrier;
 pub mod clinic;
 pub mod ehr;
 pub mod fhir_server;
+mod garbled;
 pub mod misbehaviour;
 mod pages;
 #[cfg(test)]

@@ -23,6 +23,8 @@ mod endings;
 #[cfg(test)]
 mod feed;
 #[cfg(test)]
+mod garbled;
+#[cfg(test)]
 mod inbound;
 #[cfg(test)]
 mod installation;

@@ -183,9 +183,11 @@ impl Books {
         }
         for one in texts {
             let filed = filed.remove(&format!("urn:uuid:{}", one.id)).unwrap_or_default();
-            let expected = usize::from(one.patient.is_some() && one.state != "dropped");
             let (id, state) = (one.id, one.state.as_str());
-            if filed.len() != expected {
+            let expected = usize::from(one.patient.is_some() && state != "dropped");
+            // What was filed while nobody knew whether it had left, and then was not let out, stands there as not done.
+            let undone = state == "dropped" && filed.iter().all(|one| text(one, "/status") == "not-done");
+            if filed.len() != expected && !(undone && filed.len() == 1) {
                 self.wrong(format!("the text {id}, {state}, is in the chart {} times", filed.len()));
                 continue;
             }

@@ -5,7 +5,6 @@
 
 use crate::{
     clinic,
-    crash::Database,
     deeds::Deeds,
     load::{Phase, Phone},
     needles::{self, BORN, MARK, Needles},
@@ -13,6 +12,7 @@ use crate::{
     outside::{Outside, text},
     postgres,
     processes::{Installation, Sandbox, Service, free_address},
+    stage::Database,
     stored::Stored,
 };
 use anyhow::{Context as _, Result, bail, ensure};

@@ -2,6 +2,7 @@
 //!
 //! ```sh
 //! cargo test --test rig -- crash --database sqlite --kills 20 --seed 7
+//! cargo test --test rig -- faults --database sqlite --seed 7
 //! ```
 //!
 //! The modules are marked as tests for the lints' sake: in tests, and only there, a failure may panic.
@@ -19,6 +20,14 @@ mod crash;
 #[cfg(test)]
 mod deeds;
 #[cfg(test)]
+mod fault_list;
+#[cfg(test)]
+mod fault_work;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod flood;
+#[cfg(test)]
 mod load;
 #[cfg(test)]
 mod mayhem;
@@ -34,7 +43,11 @@ mod postgres;
 #[cfg(test)]
 mod processes;
 #[cfg(test)]
+mod proxy;
+#[cfg(test)]
 mod quiet;
+#[cfg(test)]
+mod stage;
 #[cfg(test)]
 mod stored;
 #[cfg(test)]
@@ -49,6 +62,8 @@ use tokio::signal::unix::{SignalKind, signal};
 enum Rig {
     /// Kills the service at random moments under load, and checks the books
     Crash(crash::Options),
+    /// Has EHR, carrier and database fail in every way there is under load, and checks the books
+    Faults(faults::Options),
     /// Marks what is a patient's, runs the service at its most talkative, and looks for the marks where none may be
     Canary(canary::Options),
 }
@@ -69,6 +84,7 @@ fn main() -> ExitCode {
     let run = async {
         match rig {
             Rig::Crash(options) => crash::run(&options).await,
+            Rig::Faults(options) => faults::run(&options).await,
             Rig::Canary(options) => canary::run(&options).await,
         }
     };

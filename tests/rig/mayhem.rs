@@ -1,6 +1,6 @@
 //! Kills and pauses, at moments that the seed decides.
 
-use crate::{balancer::Balancer, crash::LEASE, processes::Service};
+use crate::{balancer::Balancer, processes::Service, stage::LEASE};
 use anyhow::Result;
 use chartwire::kernel::{SeededEntropy, entropy::below};
 use jiff::Timestamp;

@@ -3,6 +3,7 @@
 use crate::processes::Places;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// What stands at a JSON pointer, as text; empty where nothing does.
 pub(crate) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
@@ -109,6 +110,17 @@ impl Outside {
         Ok(list(&told, "/alerts").iter().map(|alert| text(alert, "/sid").to_owned()).collect())
     }
 
+    /// How often webhooks failed, by the status of their answers; 0 where there was none.
+    pub(crate) async fn failed_webhooks(&self) -> Result<BTreeMap<u64, u64>> {
+        let told = self.get(format!("{}/sandbox/alerts", self.carrier)).await?;
+        let mut failed = BTreeMap::new();
+        for alert in list(&told, "/alerts") {
+            let status = alert.get("status").and_then(Value::as_u64).unwrap_or_default();
+            *failed.entry(status).or_default() += 1;
+        }
+        Ok(failed)
+    }
+
     /// Waits until the carrier has nothing under way.
     pub(crate) async fn settled(&self) -> Result<()> {
         self.http.get(format!("{}/sandbox/settled", self.carrier)).send().await?.error_for_status()?;
@@ -132,6 +144,28 @@ impl Outside {
     pub(crate) async fn carrier_fault(&self, fault: &Value) -> Result<()> {
         self.http.post(format!("{}/sandbox/faults", self.carrier)).json(fault).send().await?.error_for_status()?;
         Ok(())
+    }
+
+    /// Has EHR and carrier behave again.
+    pub(crate) async fn behave(&self) -> Result<()> {
+        for url in [format!("{}/sandbox/misbehave", self.ehr), format!("{}/sandbox/faults", self.carrier)] {
+            self.http.delete(url).send().await?.error_for_status()?;
+        }
+        Ok(())
+    }
+
+    /// Ends every access token that the EHR has given out to clients.
+    pub(crate) async fn revoke_tokens(&self) -> Result<()> {
+        self.http.delete(format!("{}/sandbox/tokens", self.ehr)).send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    /// What is left of the faults that were ordered, as `times` each.
+    pub(crate) async fn faults_left(&self) -> Result<u64> {
+        let ehr = self.get(format!("{}/sandbox/misbehave", self.ehr)).await?;
+        let carrier = self.get(format!("{}/sandbox/faults", self.carrier)).await?;
+        let ordered = list(&ehr, "/rules").iter().chain(list(&carrier, "/faults"));
+        Ok(ordered.filter_map(|fault| fault.get("times")?.as_u64()).sum())
     }
 
     /// Method and target of what the EHR and what the carrier were asked.

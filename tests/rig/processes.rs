@@ -14,6 +14,8 @@ const START: Duration = Duration::from_secs(60);
 /// How long a service that was told to stop may take.
 const STOP: Duration = Duration::from_secs(45);
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chartwire");
+/// Ignores the signal for a file that may not grow, which then is an error as on a full disk, and becomes the program.
+const WITHOUT_SIGNAL: &str = r#"trap '' XFSZ; exec "$0" "$@""#;
 
 /// A loopback address that nothing listens on.
 pub(crate) fn free_address() -> SocketAddr {
@@ -114,7 +116,11 @@ impl Service {
     pub(crate) fn start(&mut self) -> Result<()> {
         let path = self.installation.folder.join(format!("{}.log", self.name));
         let log = File::options().create(true).append(true).open(path)?;
-        let child = self.installation.command(&["serve"]).stdout(log.try_clone()?).stderr(log).spawn()?;
+        let command = self.installation.command(&["serve"]);
+        let mut wrapped = Command::new("/bin/sh");
+        wrapped.args(["-c", WITHOUT_SIGNAL]).arg(command.get_program()).args(command.get_args());
+        wrapped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).stdin(Stdio::null());
+        let child = wrapped.stdout(log.try_clone()?).stderr(log).spawn()?;
         self.process = Some(Running(child));
         Ok(())
     }
@@ -137,6 +143,28 @@ impl Service {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// Bounds the size that each of its files may have, in bytes: what would go beyond is refused. None: no bound.
+    pub(crate) fn bound_files(&self, bytes: Option<u64>) -> Result<()> {
+        let process = self.process.as_ref().context("a bound for a service that is not running")?;
+        let soft = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+        let mut command = Command::new("prlimit");
+        let command = command.arg("--pid").arg(process.0.id().to_string()).arg(format!("--fsize={soft}:unlimited"));
+        if command.status()?.success() {
+            Ok(())
+        } else {
+            bail!("prlimit (util-linux) could not bound the service's files")
+        }
+    }
+
+    /// Its resident memory, in bytes.
+    pub(crate) fn resident(&self) -> Result<u64> {
+        let process = self.process.as_ref().context("the memory of a service that is not running")?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", process.0.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("a process without memory")?;
+        let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
+        Ok(kilobytes * 1024)
     }
 
     /// SIGKILL, and its end is waited for: its address is free afterwards.

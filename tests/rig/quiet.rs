@@ -8,7 +8,10 @@ use crate::{
 use anyhow::{Result, bail};
 use chartwire::{db::sql, kernel::Id, messaging::Message, sandbox::clinic::persona};
 use jiff::Timestamp;
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::{Duration, Instant},
+};
 
 /// What must be nobody's any more at the end. Each gives a number as `n`.
 const LEFT: [(&str, &str); 9] = [
@@ -25,7 +28,8 @@ const LEFT: [(&str, &str); 9] = [
     (
         "texts whose chart is not up to date",
         "SELECT COUNT(*) AS n FROM message m LEFT JOIN chart_filing f ON f.tenant = m.tenant AND f.message = m.id \
-         WHERE m.patient IS NOT NULL AND m.state NOT IN ('received', 'queued', 'dropped') \
+         WHERE m.patient IS NOT NULL AND m.state NOT IN ('received', 'queued') \
+         AND (m.state <> 'dropped' OR f.reference IS NOT NULL) \
          AND (f.state IS NULL OR f.state <> m.state OR f.code IS NOT NULL)",
     ),
     (
@@ -54,6 +58,9 @@ pub(crate) async fn left(stored: &Stored, hit: Timestamp) -> Result<Vec<(String,
     Ok(left)
 }
 
+/// Within this time a task has to say so of a text that only a person can settle.
+const TOLD_WITHIN: Duration = Duration::from_secs(20);
+
 /// How many texts wait for the gate.
 pub(crate) async fn held(stored: &Stored) -> Result<i64> {
     stored.count("SELECT COUNT(*) AS n FROM message WHERE direction = 'out' AND state = 'queued'").await
@@ -66,6 +73,8 @@ pub(crate) struct Settled {
     pub(crate) by_person: HashSet<Id<Message>>,
     /// Those of them of which no task told anybody.
     pub(crate) untold: Vec<Id<Message>>,
+    /// When each was first seen without a task.
+    seen: HashMap<Id<Message>, Instant>,
 }
 
 /// Settles, as the staff, what is left to people; they find out from the patient, here from the carrier's books.
@@ -80,24 +89,16 @@ pub(crate) async fn settle(outside: &Outside, stored: &Stored, settled: &mut Set
         let id: Id<Message> = row.get("id")?;
         if row.get::<i64>("told")? == 0 {
             // The task is opened by a job that follows: it may take a moment.
-            tokio::time::sleep(Duration::from_secs(3)).await;
-            if !is_told(stored, id).await? {
-                settled.untold.push(id);
+            if settled.seen.entry(id).or_insert_with(Instant::now).elapsed() < TOLD_WITHIN {
+                continue;
             }
+            settled.untold.push(id);
         }
         let left = has_left(outside, stored, id).await?;
         decide(outside, &row.get::<String>("fhir_id")?, id, if left { "sent" } else { "not_sent" }).await?;
         settled.by_person.insert(id);
     }
     Ok(())
-}
-
-async fn is_told(stored: &Stored, id: Id<Message>) -> Result<bool> {
-    let query =
-        sql("SELECT COUNT(*) AS n FROM staff_task t JOIN message o ON o.tenant = t.tenant AND o.id = t.message \
-         JOIN message m ON m.tenant = o.tenant AND m.conversation = o.conversation \
-         WHERE m.id = $1 AND t.reason = 'delivery-unknown' AND t.state = 'open'");
-    Ok(stored.db.one(query.bind(id)).await?.get::<i64>("n")? > 0)
 }
 
 async fn has_left(outside: &Outside, stored: &Stored, id: Id<Message>) -> Result<bool> {

@@ -195,6 +195,31 @@ async fn an_answer_that_breaks_off_after_its_head_counts_by_its_head() {
     assert_eq!(written.reference, Some(reference("Communication/c9")));
 }
 
+#[rstest]
+#[case::a_page("text/html", "<h1>Back soon</h1>", None, false)]
+#[case::a_page_with_a_tag("text/html", "<h1>Back soon</h1>", Some("\"5f-1\""), false)]
+#[case::json_that_is_no_resource("application/json", "{\"state\":\"ok\"}", None, false)]
+#[case::damaged("application/fhir+json", "{\"resourceType\":\"Sl", Some("W/\"8\""), true)]
+#[case::nothing("application/fhir+json", "", None, true)]
+#[tokio::test]
+async fn only_what_a_fhir_server_answers_is_a_yes(
+    #[case] content_type: &str,
+    #[case] body: &str,
+    #[case] etag: Option<&str>,
+    #[case] is_written: bool,
+) {
+    let bench = bench().await;
+    let answer = ResponseTemplate::new(200).set_body_raw(body.as_bytes().to_vec(), content_type);
+    let answer = etag.iter().fold(answer, |answer, etag| answer.insert_header("ETag", *etag));
+    Mock::given(method("PUT")).respond_with(answer).mount(&bench.server).await;
+    let outcome = bench.client.update(&reference("Slot/s1"), &json!({}), &ETag::from_version_id("7")).await;
+    match outcome {
+        WriteOutcome::Written(_) => assert!(is_written),
+        WriteOutcome::Unknown(UnknownCause::NotFhir) => assert!(!is_written),
+        outcome => panic!("{outcome:?}"),
+    }
+}
+
 #[tokio::test]
 async fn silence_is_unknown_when_the_time_is_up() {
     let bench = bench_with(Limits { request_timeout: Duration::from_millis(50), ..Limits::default() }).await;

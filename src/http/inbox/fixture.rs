@@ -298,7 +298,7 @@ impl Served {
             roles: Roles::from([Role::Nurse]),
         };
         let member = StaffDirectory::new(db.clone(), vault, instruments.clone()).refresh(rosa).await.unwrap();
-        let app = router(vec![Section::pages(inbox::routes(parts.clone()))], Limits::of_body(1 << 16), &instruments);
+        let app = router(vec![Section::pages(inbox::routes(parts.clone()))], Limits::of(1 << 16, 64), &instruments);
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let mut served = Self {

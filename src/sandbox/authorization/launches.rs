@@ -1,4 +1,5 @@
-//! Launches without a browser: a test or a rehearsal asks the EHR to launch an application as someone.
+//! The sandbox's own side of authorization: launches without a browser, where a test or a rehearsal asks the EHR to launch
+//! an application as someone, and tokens that end before their time.
 
 use super::{Authorization, LaunchContext};
 use axum::Json;
@@ -34,6 +35,12 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<Launch>), StatusCode> {
     let launch = server.launch(order.context, order.client_id.as_deref()).ok_or(StatusCode::NOT_FOUND)?;
     Ok((StatusCode::CREATED, Json(launch)))
+}
+
+/// `DELETE /sandbox/tokens`: ends every access token that clients hold, as when an administrator revokes them.
+pub(super) async fn revoke_all(State(server): State<Arc<Authorization>>) -> StatusCode {
+    server.tokens().revoke_all();
+    StatusCode::NO_CONTENT
 }
 
 impl Authorization {

@@ -28,7 +28,7 @@ use super::fhir_server::outcome::FhirError;
 use crate::kernel::{Clock, Instruments};
 use axum::Router;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use grants::Grants;
 use http::{HeaderMap, StatusCode, header};
 use keys::SigningKey;
@@ -108,7 +108,10 @@ impl Authorization {
             .route("/auth/introspect", post(introspection::introspect))
             .route("/auth/revoke", post(introspection::revoke))
             .with_state(Arc::clone(self));
-        let sandbox = Router::new().route("/sandbox/launches", post(launches::create)).with_state(Arc::clone(self));
+        let sandbox = Router::new()
+            .route("/sandbox/launches", post(launches::create))
+            .route("/sandbox/tokens", delete(launches::revoke_all))
+            .with_state(Arc::clone(self));
         (protocol, sandbox)
     }
 

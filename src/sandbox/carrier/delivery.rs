@@ -215,12 +215,12 @@ impl Callback {
         let times = if faults.strikes(FaultKind::DuplicateCallbacks) { 2 } else { 1 };
         for _ in 0..times {
             let call = Call { target: &self.target, parameters: &self.parameters, encoding, token: &self.token };
-            let code = match webhook::post(exchange, &call).await {
+            let (code, status) = match webhook::post(exchange, &call).await {
                 Ok(answer) if answer.status.is_success() => continue,
-                Ok(_) => 11200,
-                Err(silence) => silence.error_code(),
+                Ok(answer) => (11200, Some(answer.status.as_u16())),
+                Err(silence) => (silence.error_code(), None),
             };
-            exchange.write(|books| books.complain(code, sid, exchange.now()));
+            exchange.write(|books| books.complain(code, status, sid, exchange.now()));
         }
     }
 }

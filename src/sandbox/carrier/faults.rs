@@ -28,6 +28,12 @@ pub enum FaultKind {
     ErrorAfterAccept,
     /// The message is accepted and will be delivered, and the connection closes without an answer.
     AnswerLost,
+    /// The request is worked on, and the answer holds bytes that mean nothing.
+    GarbageAnswer,
+    /// 200 with a page for people, as from a proxy in front; the request is not processed.
+    PageAnswer,
+    /// The request is worked on, and the answer's body ends in its middle.
+    TruncatedAnswer,
     /// Each status callback is posted twice.
     DuplicateCallbacks,
     /// A message's status callbacks arrive in the opposite order.
@@ -38,6 +44,8 @@ pub enum FaultKind {
     JsonCallbacks,
     /// Webhooks for incoming texts are not called; the texts stand in the message list.
     WebhooksRefused,
+    /// Webhooks for incoming texts are posted twice, both at once.
+    DuplicateWebhooks,
     /// The newest message of each page of the list stands there as something that is no message.
     OddListEntry,
     /// Accepted messages stay queued, and age towards their validity period, until this is cleared.

@@ -146,20 +146,30 @@ async fn call_webhooks(
             if exchange.faults.is_set(FaultKind::AllDown) || exchange.faults.strikes(FaultKind::WebhooksRefused) {
                 Err(Silence::NoAnswer)
             } else {
-                let posted = exchange.closing.run_until_cancelled(webhook::post(exchange, &call)).await;
+                let posted = exchange.closing.run_until_cancelled(post(exchange, &call)).await;
                 posted.unwrap_or(Err(Silence::NoAnswer))
             };
+        let status = outcome.as_ref().ok().map(|answer| answer.status.as_u16());
         let code = match understood(outcome) {
             Ok(replies) => return replies,
             Err(code) => code,
         };
-        exchange.write(|books| books.complain(code, sid, exchange.now()));
+        exchange.write(|books| books.complain(code, status, sid, exchange.now()));
         if parameters.iter().all(|(name, _)| name != "ErrorCode") {
             parameters.push(("ErrorCode".to_owned(), code.to_string().into_bytes()));
             parameters.push(("ErrorUrl".to_owned(), target.as_str().as_bytes().to_vec()));
         }
     }
     Vec::new()
+}
+
+/// Posts once, or twice where that is ordered: then what either call brought is what counts, the good answer first.
+async fn post(exchange: &Exchange, call: &Call<'_>) -> Result<Answer, Silence> {
+    if !exchange.faults.strikes(FaultKind::DuplicateWebhooks) {
+        return webhook::post(exchange, call).await;
+    }
+    let (first, second) = tokio::join!(webhook::post(exchange, call), webhook::post(exchange, call));
+    if first.as_ref().is_ok_and(|answer| answer.status.is_success()) { first } else { second }
 }
 
 fn understood(outcome: Result<Answer, Silence>) -> Result<Vec<Reply>, u32> {
@@ -184,7 +194,9 @@ fn answer(exchange: &Arc<Exchange>, number: &CarrierNumber, message: &Message, r
     };
     match (to, refused) {
         (Ok(to), None) => send(exchange, number, to, reply),
-        (_, code) => exchange.write(|books| books.complain(code.unwrap_or(14101), &message.sid, exchange.now())),
+        (_, code) => {
+            exchange.write(|books| books.complain(code.unwrap_or(14101), None, &message.sid, exchange.now()));
+        }
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Alert {
     pub error_code: u32,
     /// Its meaning.
     pub message: &'static str,
+    /// The status of the answer; none where there was no answer.
+    pub status: Option<u16>,
     /// The message that it is about.
     pub sid: String,
     /// When.
@@ -104,8 +106,9 @@ impl Ledger {
         pairs
     }
 
-    pub(super) fn complain(&mut self, error_code: u32, sid: &str, at: Timestamp) {
-        self.alerts.push(Alert { error_code, message: super::refusal::meaning(error_code), sid: sid.to_owned(), at });
+    pub(super) fn complain(&mut self, error_code: u32, status: Option<u16>, sid: &str, at: Timestamp) {
+        let message = super::refusal::meaning(error_code);
+        self.alerts.push(Alert { error_code, message, status, sid: sid.to_owned(), at });
     }
 
     pub(super) fn alerts(&self) -> Vec<Alert> {

@@ -9,6 +9,7 @@ use super::{
     refusal::Refusal,
     send::{self, Form},
 };
+use crate::sandbox::garbled;
 use axum::{
     Extension, Json, Router,
     body::Bytes,
@@ -71,11 +72,21 @@ async fn respond(exchange: &Exchange, wire: Wire, mut request: Request, next: Ne
     if let Some(seconds) = faults.strike(class, too_many) {
         return Refusal::too_many_requests(seconds).into_response();
     }
-    if faults.strike(class, |kind| (kind == FaultKind::ErrorBefore).then_some(())).is_some() {
+    let struck = |wanted: FaultKind| faults.strike(class, |kind| (kind == wanted).then_some(())).is_some();
+    if struck(FaultKind::ErrorBefore) {
         return Refusal::internal().into_response();
+    }
+    if struck(FaultKind::PageAnswer) {
+        return garbled::page();
     }
     request.extensions_mut().insert(wire);
     let mut response = next.run(request).await;
+    if struck(FaultKind::GarbageAnswer) {
+        response = garbled::garbage(response);
+    }
+    if struck(FaultKind::TruncatedAnswer) {
+        response = garbled::truncated(response).await;
+    }
     if let Ok(id) = HeaderValue::from_str(&exchange.sid("RQ")) {
         response.headers_mut().insert("Twilio-Request-Id", id);
     }
