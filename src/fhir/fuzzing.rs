@@ -77,7 +77,8 @@ pub(crate) fn resource(data: &[u8]) {
 /// Reads `resource` as every view, and asks each what callers ask.
 fn views(resource: &Resource) {
     if let Some(view) = read(resource, PatientView::read) {
-        let _ = (view.name(now()).map(|name| name.display()), view.texting_phones(now()).len(), view.language());
+        let _ =
+            (view.name(now()).map(super::views::NameView::display), view.texting_phones(now()).len(), view.language());
         let _ = (view.states(now()).count(), view.replaced_by(), view.medical_record_number());
     }
     if let Some(view) = read(resource, AppointmentView::read) {
@@ -86,7 +87,7 @@ fn views(resource: &Resource) {
         let _ = (view.practitioner(), view.location(), view.patient_participation());
     }
     if let Some(view) = read(resource, PractitionerView::read) {
-        let _ = view.name(now()).map(|name| name.display());
+        let _ = view.name(now()).map(super::views::NameView::display);
     }
     if let Some(view) = read(resource, PractitionerRoleView::read) {
         let _ = view.is_held(now());

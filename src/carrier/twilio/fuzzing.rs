@@ -20,7 +20,7 @@ use reqwest::{
     StatusCode,
     header::{HeaderMap, HeaderValue, RETRY_AFTER},
 };
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
 use url::{Url, form_urlencoded};
 
 /// A form body: read as the `url` crate reads it, and again when it is written out.
@@ -130,8 +130,10 @@ fn signed_form(tokens: &[AuthToken], url: &str, body: &[u8]) {
 }
 
 fn signed_json(tokens: &[AuthToken], body: &[u8]) {
-    let hash: String =
-        digest::digest(&digest::SHA256, body).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = digest::digest(&digest::SHA256, body).as_ref().iter().fold(String::new(), |mut hash, byte| {
+        let _ = write!(hash, "{byte:02x}");
+        hash
+    });
     let url = format!("{URL}?bodySHA256={hash}");
     let right = sign(b"9f2a", url.as_bytes());
     let accepts = |body: &[u8]| signature::verify(tokens, Some(&right), &url, WebhookBody::Json(body)).is_ok();
