@@ -8,7 +8,7 @@ use crate::{
     messaging::MessagingError,
     smart::KeyFault,
     template::TemplateError,
-    vault::VaultError,
+    vault::{NoHttpClient, VaultError},
 };
 
 /// Why the service does not start. Each says what to do.
@@ -20,6 +20,9 @@ pub enum AppError {
     /// A key is missing or wrong.
     #[error("the keys cannot be used: {0}")]
     Vault(#[from] VaultError),
+    /// The KMS cannot be asked at all.
+    #[error(transparent)]
+    Kms(#[from] NoHttpClient),
     /// The carrier's account is not complete.
     #[error("the carrier account cannot be used: {0}")]
     Carrier(#[from] AccountError),

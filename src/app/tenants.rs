@@ -6,7 +6,7 @@ use crate::{
     db::{Command, Db, DbError, Tx, sql},
     kernel::{Id, Instruments, Tenant},
     practice::{Practice, Practices},
-    vault::{Kek, LocalKeks},
+    vault::{Kek, LocalKeks, TransitKeks},
 };
 use jiff::Timestamp;
 use std::collections::HashMap;
@@ -60,17 +60,26 @@ impl Command for NameTenant {
     }
 }
 
-/// The key-encryption keys of every tenant.
+/// The key-encryption keys of every tenant, here and in a KMS.
 pub(super) fn keks(
     settings: &Settings,
     ids: &HashMap<String, Id<Tenant>>,
     instruments: &Instruments,
-) -> Result<LocalKeks, AppError> {
-    let mut provider = LocalKeks::new(std::sync::Arc::clone(&instruments.entropy));
+) -> Result<TransitKeks, AppError> {
+    let mut local = LocalKeks::new(std::sync::Arc::clone(&instruments.entropy));
     for tenant in &settings.tenants {
         let keks: Result<Vec<Kek>, _> =
             tenant.key_encryption_keys.iter().map(|secret| Kek::from_base64(secret.reveal())).collect();
-        provider.insert(id_of(ids, tenant)?, keks?)?;
+        let keks = keks?;
+        if !keks.is_empty() {
+            local.insert(id_of(ids, tenant)?, keks)?;
+        }
+    }
+    let mut provider = TransitKeks::over(local)?;
+    for tenant in &settings.tenants {
+        if let Some(key) = &tenant.transit {
+            provider.insert(id_of(ids, tenant)?, key.clone());
+        }
     }
     Ok(provider)
 }

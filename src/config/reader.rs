@@ -120,6 +120,11 @@ impl<'r, 's> Section<'r, 's> {
         self.reader.report(self.key(key), wrong);
     }
 
+    /// Whether the key is there.
+    pub(super) fn has(&self, key: &'static str) -> bool {
+        self.value(key).is_some()
+    }
+
     fn value(&self, key: &'static str) -> Option<&'r Value> {
         self.asked.borrow_mut().insert(key);
         self.reader.asked.borrow_mut().insert(join(&self.pattern, key));

@@ -5,6 +5,7 @@ use crate::{
     access::{IdleTimeout, Roles},
     kernel::{Language, PhoneNumber},
     practice::{Caps, ClinicNumber, OptOutNotice, QuietHours, ReminderRule},
+    vault::TransitKey,
 };
 use jiff::{civil, tz::TimeZone};
 use std::{
@@ -154,8 +155,11 @@ pub struct TenantSettings {
     pub session_idle: IdleTimeout,
     /// The origins whose pages may frame the inbox: the EHR's.
     pub frame_ancestors: Vec<String>,
-    /// Key-encryption keys, base64 of 32 bytes each: the first wraps, any unwraps.
+    /// Key-encryption keys, base64 of 32 bytes each: the first wraps, any unwraps. With a key in a KMS only those that
+    /// still have data keys under them; there may be none.
     pub key_encryption_keys: Vec<Secret>,
+    /// The key in a KMS that wraps, where there is one.
+    pub transit: Option<TransitKey>,
     /// The practice's EHR.
     pub ehr: EhrSettings,
     /// The carrier that its texts go through.

@@ -15,6 +15,7 @@ mod cipher;
 mod encoding;
 mod error;
 mod key;
+mod lease;
 mod local_keks;
 mod mac;
 #[cfg(test)]
@@ -28,16 +29,18 @@ mod sealed;
 mod store;
 #[cfg(test)]
 mod tests;
+mod transit;
 
 pub use encoding::length_prefixed;
 pub use error::{Cause, VaultError};
 pub use key::{DataKey, KeyPurpose, KeyRecord, KeyState, Period, RetentionClass};
 pub use local_keks::{Kek, LocalKeks};
 pub use mac::{IndexToken, MacKey, MacPurpose};
-pub use provider::{KeyBytes, KeyProvider, WrappedKey};
+pub use provider::{KeyBytes, KeyProvider, Outage, WrappedKey};
 pub use reseal::{AnyRow, ResealCursor, ResealPlan, ResealStep, RowKey, RowKind, SealedColumn, SealedRow, SealedRows};
 pub use ring::{KEYS_FRESH_FOR, SealLimits};
 pub use rotation::{KeyCheck, Rotation};
 pub use seal::Vault;
 pub use sealed::{Place, Sealed};
 pub use store::{DataKeyStore, StoreAnswer};
+pub use transit::{NoHttpClient, TransitKeks, TransitKey};

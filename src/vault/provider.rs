@@ -3,6 +3,7 @@
 use super::VaultError;
 use crate::kernel::{Id, Tenant};
 use futures_util::future::BoxFuture;
+use jiff::SignedDuration;
 use zeroize::Zeroizing;
 
 /// The 32 bytes of a key, wiped when dropped.
@@ -17,6 +18,19 @@ pub struct WrappedKey {
     pub bytes: Vec<u8>,
 }
 
+/// What holds while a key provider outside this process does not answer.
+///
+/// Opened data keys are used for as long as the provider was heard of within `survives`: then they are forgotten, and
+/// nothing is sealed or opened until it answers again. So whoever takes a key away there, or cuts the service off from it,
+/// knows when it stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outage {
+    /// How often the provider is asked whether the key may still be used.
+    pub asks_every: SignedDuration,
+    /// For how long opened keys are used without an answer.
+    pub survives: SignedDuration,
+}
+
 /// Wraps and unwraps data keys under one tenant's key-encryption keys, of which several may exist at once: the
 /// current one wraps, any of them unwraps. [`LocalKeks`](super::LocalKeks) keeps them in this process; a KMS
 /// (AWS KMS `Encrypt`/`Decrypt`, Vault Transit, a PKCS #11 module) fits behind the same three calls.
@@ -26,6 +40,12 @@ pub struct WrappedKey {
 pub trait KeyProvider: Send + Sync + 'static {
     /// What it is called in messages and settings.
     fn name(&self) -> &'static str;
+
+    /// What holds for `tenant` while the provider does not answer; `None` where it is this process itself.
+    fn outage(&self, tenant: Id<Tenant>) -> Option<Outage> {
+        let _ = tenant;
+        None
+    }
 
     /// The key-encryption key that new data keys of `tenant` are wrapped under, as in [`WrappedKey::kek`].
     /// [`VaultError::NoKek`] when the tenant has none.

@@ -2,6 +2,7 @@
 
 use super::{
     DataKey, DataKeyStore, KeyBytes, KeyProvider, KeyPurpose, KeyRecord, KeyState, Period, VaultError, cipher,
+    lease::{Leases, Standing},
 };
 use crate::kernel::{Id, Instruments, Tenant};
 use aes_gcm::Aes256Gcm;
@@ -21,6 +22,9 @@ pub const KEYS_FRESH_FOR: SignedDuration = SignedDuration::from_mins(1);
 
 /// Opened keys in memory at most; beyond it the memory is emptied and filled again as needed.
 const OPENED_AT_MOST: usize = 10_000;
+
+/// What a key that only proves that the provider is there is bound to.
+const PROBE: &[u8] = b"chartwire check";
 
 /// How often a key is looked for while other processes change the ring.
 const ATTEMPTS: usize = 16;
@@ -92,6 +96,7 @@ pub(super) struct Ring {
     opened: RwLock<Opened>,
     sealing: Mutex<HashMap<Line, Arc<SealingLine>>>,
     versions: Mutex<HashMap<Line, Versions>>,
+    leases: Leases,
 }
 
 impl Ring {
@@ -109,11 +114,46 @@ impl Ring {
             opened: RwLock::default(),
             sealing: Mutex::default(),
             versions: Mutex::default(),
+            leases: Leases::default(),
         }
+    }
+
+    /// Whether the tenant's keys may be used: always where they are this process's own, otherwise for as long as the
+    /// provider was heard of lately ([`Outage`](super::Outage)).
+    async fn admitted(&self, tenant: Id<Tenant>) -> Result<(), VaultError> {
+        let Some(outage) = self.provider.outage(tenant) else { return Ok(()) };
+        let Some(_asking) = self.leases.due(tenant, outage, self.instruments.now()) else { return Ok(()) };
+        let asked = self.probe(tenant).await;
+        match self.leases.note(tenant, outage, self.instruments.now(), &asked) {
+            Standing::Usable => Ok(()),
+            Standing::RunOut => {
+                self.forget(tenant);
+                asked
+            }
+        }
+    }
+
+    /// Has the provider wrap and unwrap a key that serves for nothing else.
+    pub(super) async fn probe(&self, tenant: Id<Tenant>) -> Result<(), VaultError> {
+        let mut probe = KeyBytes::default();
+        self.instruments.entropy.fill(probe.as_mut_slice());
+        let wrapped = self.provider.wrap_key(tenant, &probe, PROBE).await?;
+        if *self.provider.unwrap_key(tenant, &wrapped, PROBE).await? != *probe {
+            return Err(VaultError::KekRefused { kek: wrapped.kek });
+        }
+        Ok(())
+    }
+
+    /// Forgets every opened key of `tenant`.
+    fn forget(&self, tenant: Id<Tenant>) {
+        self.opened.write().unwrap_or_else(PoisonError::into_inner).retain(|(of, _), _| *of != tenant);
+        self.sealing.lock().unwrap_or_else(PoisonError::into_inner).retain(|(of, ..), _| *of != tenant);
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner).retain(|(of, ..), _| *of != tenant);
     }
 
     /// The key for one more seal in `line`. Asks nobody while the key in memory has seals left and is fresh.
     pub(super) async fn sealing_key(&self, line: Line) -> Result<Arc<SealingKey>, VaultError> {
+        self.admitted(line.0).await?;
         let slot = Arc::clone(self.sealing.lock().unwrap_or_else(PoisonError::into_inner).entry(line).or_default());
         for _ in 0..ATTEMPTS {
             if let Some(key) = self.take_seal(&slot) {
@@ -185,6 +225,7 @@ impl Ring {
         tenant: Id<Tenant>,
         purpose: KeyPurpose,
     ) -> Result<Arc<[Arc<HashingKey>]>, VaultError> {
+        self.admitted(tenant).await?;
         let line = (tenant, purpose, Period::Any);
         let now = self.instruments.now();
         let known = self.known_versions(&line);
@@ -218,6 +259,7 @@ impl Ring {
 
     /// The sealing key with this id, whatever its state.
     pub(super) async fn key(&self, tenant: Id<Tenant>, id: Id<DataKey>) -> Result<Arc<SealingKey>, VaultError> {
+        self.admitted(tenant).await?;
         if let Some(key) = self.opened.read().unwrap_or_else(PoisonError::into_inner).get(&(tenant, id)) {
             return Ok(Arc::clone(key));
         }

@@ -1,6 +1,7 @@
 //! The vault over a key store in memory.
 
 mod rotation;
+mod transit;
 
 use super::{memory_store::MemoryStore, *};
 use crate::kernel::{Id, Instruments, ManualClock, Phi, SystemEntropy, Tenant};
