@@ -10,6 +10,7 @@ mod connection;
 mod error;
 mod event;
 mod key_store;
+mod loan;
 mod multi_row;
 mod postgres;
 mod query;
@@ -128,7 +129,7 @@ impl Db {
             Backend::Postgres(database) => {
                 let mut reading = database.reading().await?;
                 let rows = reading.connection().all(query).await;
-                reading.answered(rows)
+                reading.after(rows)
             }
         }
     }
@@ -145,7 +146,7 @@ impl Db {
             Backend::Postgres(database) => {
                 let mut reading = database.reading().await?;
                 let row = reading.connection().optional(query).await;
-                reading.answered(row)
+                reading.after(row)
             }
         }
     }
