@@ -10,6 +10,7 @@ mod connection;
 mod error;
 mod event;
 mod key_store;
+mod loan;
 mod multi_row;
 mod postgres;
 mod query;
@@ -132,7 +133,7 @@ impl Db {
             Backend::Postgres(database) => {
                 let mut reading = database.reading().await?;
                 let rows = reading.connection().all(query).await;
-                reading.answered(rows)
+                reading.after(rows)
             }
         }
     }
@@ -149,7 +150,7 @@ impl Db {
             Backend::Postgres(database) => {
                 let mut reading = database.reading().await?;
                 let row = reading.connection().optional(query).await;
-                reading.answered(row)
+                reading.after(row)
             }
         }
     }

@@ -5,13 +5,12 @@
 use super::{
     DbError,
     command::{Erased, GroupRunner},
-    connection::Connection,
     event::Events,
+    loan::Loan,
     tx::{Backend, Tx},
 };
 use sqlx::{
-    ConnectOptions as _, PgPool, Postgres,
-    pool::PoolConnection,
+    ConnectOptions as _, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use std::{
@@ -52,33 +51,6 @@ pub(super) async fn open(
         .await?;
     let events = Events::through_postgres(&pool, stop);
     Ok(Arc::new(PostgresDatabase { pool, events, gatherers: Mutex::new(HashMap::new()), in_hand: TaskTracker::new() }))
-}
-
-/// A connection while one statement reads. Where nobody waited for the answer to its end, it does not go back to the pool:
-/// there it would be asked whether it works, which may never be answered, and its place would be lost.
-pub(super) struct Reading {
-    connection: PoolConnection<Postgres>,
-    answered: bool,
-}
-
-impl Reading {
-    pub(super) fn connection(&mut self) -> Connection<'_> {
-        Connection::Postgres(&mut self.connection)
-    }
-
-    /// Hands the statement's result through.
-    pub(super) fn answered<T>(mut self, result: Result<T, DbError>) -> Result<T, DbError> {
-        self.answered = !matches!(result, Err(DbError::Unavailable { .. }));
-        result
-    }
-}
-
-impl Drop for Reading {
-    fn drop(&mut self) {
-        if !self.answered {
-            self.connection.close_on_drop();
-        }
-    }
 }
 
 impl PostgresDatabase {
@@ -151,14 +123,12 @@ impl PostgresDatabase {
     }
 
     /// A connection for one statement that only reads.
-    pub(super) async fn reading(&self) -> Result<Reading, DbError> {
-        Ok(Reading { connection: self.pool.acquire().await?, answered: false })
+    pub(super) async fn reading(&self) -> Result<Loan, DbError> {
+        Loan::from(&self.pool).await
     }
 
     async fn begin(&self) -> Result<Tx, DbError> {
-        let connection = self.pool.acquire().await?;
-        let mut tx = Tx::new(Backend::Postgres(connection));
-        tx.open = true;
+        let mut tx = Tx::new(Backend::Postgres(Loan::from(&self.pool).await?));
         tx.raw("BEGIN").await?;
         Ok(tx)
     }
@@ -170,7 +140,7 @@ impl PostgresDatabase {
             return if commit { Err(DbError::NO_ANSWER) } else { Ok(()) };
         }
         tx.raw(if commit { "COMMIT" } else { "ROLLBACK" }).await?;
-        tx.open = false;
+        tx.rest();
         if commit {
             self.events.committed(std::mem::take(&mut tx.events));
         }

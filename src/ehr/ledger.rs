@@ -214,6 +214,8 @@ impl Ledger {
     async fn failed(&self, intent: &WriteIntent, outcome: WriteOutcome) -> Result<EhrError, EhrError> {
         let (state, code, error) = match outcome {
             WriteOutcome::Conflict { .. } => ("rejected", "conflict", EhrError::Conflict),
+            // Whoever was not let in has not been heard.
+            WriteOutcome::Rejected { status: 401, .. } => ("pending", NOT_SENT, EhrError::NotAdmitted),
             WriteOutcome::Rejected { status, .. } => {
                 metrics::counter!("chartwire_ehr_rejections_total", "status" => status.to_string()).increment(1);
                 ("rejected", "rejected", EhrError::Refused { code: "ehr-rejected" })
