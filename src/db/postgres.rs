@@ -88,6 +88,10 @@ impl PostgresDatabase {
             let mut group = std::mem::take(&mut waiting);
             match self.run_together(runner, &mut group).await {
                 Ok(()) => group.into_iter().for_each(|pending| pending.answer(Ok(()))),
+                // Nobody's row is to blame: one by one each would wait for the server in turn, the last for hours.
+                Err(error) if error.is_transient() => {
+                    group.into_iter().for_each(|pending| pending.answer(Err(error.clone())));
+                }
                 Err(_) => {
                     for pending in group {
                         self.run_alone(pending).await;
