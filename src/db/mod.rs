@@ -13,8 +13,10 @@ mod key_store;
 mod multi_row;
 mod postgres;
 mod query;
+pub mod recovery;
 mod schema_version;
 mod sealed_rows;
+mod snapshot;
 mod sqlite;
 mod tx;
 
@@ -24,7 +26,9 @@ pub use event::{Event, Topic};
 pub use key_store::DbKeyStore;
 pub use multi_row::sql_rows;
 pub use query::{Column, Query, Row, Value, sql, sql_built};
+pub use recovery::Recovery;
 pub use sealed_rows::DbSealedRows;
+pub use snapshot::{Incoming, SnapshotError, sqlite_file};
 pub use tx::Tx;
 
 use command::{Answer, Erased, Pending};
