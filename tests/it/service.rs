@@ -150,6 +150,7 @@ impl Service {
             workflow: None,
             question: None,
             in_response_to: None,
+            due_at: None,
             not_before: None,
             expires_at: None,
             quiet_overridden: false,

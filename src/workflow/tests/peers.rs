@@ -6,7 +6,7 @@ use crate::{
     messaging::{
         self,
         carrier_port::{
-            Carrier, CarrierError, CarrierOutbound, ClearedText, DeliveryStatus, FailureClass, ReceivedTexts, Refusal,
+            Carrier, CarrierError, CarrierOutbound, ClearedText, DeliveryStatus, FailureClass, ReceivedTexts, SentTexts, Refusal,
             SendOutcome,
         },
     },
@@ -202,6 +202,14 @@ impl Carrier for FakeCarrier {
         _: Timestamp,
     ) -> BoxFuture<'a, Result<ReceivedTexts, CarrierError>> {
         ready(Ok(ReceivedTexts::default())).boxed()
+    }
+
+    fn sent_since<'a>(
+        &'a self,
+        _: &'a PhoneNumber,
+        _: Timestamp,
+    ) -> BoxFuture<'a, Result<SentTexts, CarrierError>> {
+        ready(Ok(SentTexts::default())).boxed()
     }
 
     fn sent_to<'a>(

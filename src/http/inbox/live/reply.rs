@@ -156,6 +156,7 @@ impl LiveInbox {
             workflow: None,
             question: None,
             in_response_to: terms.answers,
+            due_at: None,
             not_before: None,
             expires_at: None,
             quiet_overridden: reply.override_quiet_hours,
