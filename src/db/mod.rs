@@ -28,7 +28,7 @@ pub use multi_row::sql_rows;
 pub use query::{Column, Query, Row, Value, sql, sql_built};
 pub use recovery::Recovery;
 pub use sealed_rows::DbSealedRows;
-pub use snapshot::{Incoming, SnapshotError, sqlite_file};
+pub use snapshot::{Incoming, SnapshotError, read_copy, sqlite_file};
 pub use tx::Tx;
 
 use command::{Answer, Erased, Pending};

@@ -3,7 +3,7 @@
 //! Always: a copy is readable by its owner only, and says when it was begun; what was committed before that instant is
 //! in it. A copy that is not whole is refused.
 
-use super::{Backend, Db, DbError, SQLITE_MIGRATIONS, sqlite_options};
+use super::{Backend, Db, DbError, Query, Row, SQLITE_MIGRATIONS, connection::Connection, sqlite_options};
 use jiff::Timestamp;
 use sqlx::{
     ConnectOptions as _, Connection as _, Executor as _, Row as _, SqliteConnection,
@@ -162,6 +162,18 @@ async fn alone(path: &Path) -> Result<SqliteConnection, SnapshotError> {
 async fn check_whole(copy: &mut SqliteConnection) -> Result<(), SnapshotError> {
     let row = copy.fetch_one("PRAGMA integrity_check").await?;
     if row.try_get::<String, _>(0)? == "ok" { Ok(()) } else { Err(SnapshotError::Damaged) }
+}
+
+/// Rows of a copy, which is left as it is.
+///
+/// # Errors
+/// [`SnapshotError`] when it cannot be read.
+pub async fn read_copy(file: &Path, query: Query) -> Result<Vec<Row>, SnapshotError> {
+    let options = SqliteConnectOptions::new().filename(file).read_only(true).disable_statement_logging();
+    let mut copy = options.connect().await?;
+    let rows = Connection::Sqlite(&mut copy).all(query).await?;
+    sqlx::Connection::close(copy).await?;
+    Ok(rows)
 }
 
 /// A copy that is about to take a database's place.
