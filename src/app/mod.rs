@@ -271,7 +271,11 @@ impl App {
 }
 
 fn health(db: &Db, running: &Running) -> Section {
-    let parts = vec![http::health::Part::database(db.clone()), http::health::Part::feeds(db.clone()), http::health::Part::recovery(db.clone())];
+    let parts = vec![
+        http::health::Part::database(db.clone()),
+        http::health::Part::feeds(db.clone()),
+        http::health::Part::recovery(db.clone()),
+    ];
     Section::api(http::health::routes(parts, running.metrics.clone()))
 }
 

@@ -138,12 +138,13 @@ impl Command for MarkBehind {
     type Error = DbError;
     async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
         recovery::mark(tx, self.signer.tenant(), self.since, HowMarked::AuditHead, self.now).await?;
-        let entry = AuditEntry::new(Actor::System("audit"), Action::Edit, "recovery").ended(Outcome::Failed).with_detail(
-            Detail::new()
-                .code("mark", HowMarked::AuditHead.code())
-                .count("since_ms", self.since.as_millisecond())
-                .count("exported_seq", self.behind.exported.last_seq),
-        );
+        let entry =
+            AuditEntry::new(Actor::System("audit"), Action::Edit, "recovery").ended(Outcome::Failed).with_detail(
+                Detail::new()
+                    .code("mark", HowMarked::AuditHead.code())
+                    .count("since_ms", self.since.as_millisecond())
+                    .count("exported_seq", self.behind.exported.last_seq),
+            );
         record(tx, &entry, &self.signer).await.map(|_| ())
     }
 }

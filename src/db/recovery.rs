@@ -54,7 +54,8 @@ pub struct Recovery {
     pub lifted_at: Option<Timestamp>,
 }
 
-const COLUMNS: &str = "SELECT tenant, since, marked_at, how, inbound_read_at, outbound_read_at, confirmed_by, lifted_at FROM recovery";
+const COLUMNS: &str =
+    "SELECT tenant, since, marked_at, how, inbound_read_at, outbound_read_at, confirmed_by, lifted_at FROM recovery";
 
 impl Recovery {
     /// The tenant's last recovery, under way or over; `None` where its database was never put back.
@@ -170,7 +171,9 @@ pub async fn note_read_back(
     began: Timestamp,
 ) -> Result<(), DbError> {
     let query = match list {
-        ReadBackList::Inbound => sql("UPDATE recovery SET inbound_read_at = $2 WHERE tenant = $1 AND lifted_at IS NULL"),
+        ReadBackList::Inbound => {
+            sql("UPDATE recovery SET inbound_read_at = $2 WHERE tenant = $1 AND lifted_at IS NULL")
+        }
         ReadBackList::Outbound => {
             sql("UPDATE recovery SET outbound_read_at = $2 WHERE tenant = $1 AND lifted_at IS NULL")
         }
@@ -183,8 +186,7 @@ pub async fn note_read_back(
 /// # Errors
 /// [`DbError`] as the database refuses or is away.
 pub async fn confirm(tx: &mut Tx, tenant: Id<Tenant>, by: &str, now: Timestamp) -> Result<bool, DbError> {
-    let query =
-        sql("UPDATE recovery SET confirmed_by = $2, confirmed_at = $3 WHERE tenant = $1 AND lifted_at IS NULL");
+    let query = sql("UPDATE recovery SET confirmed_by = $2, confirmed_at = $3 WHERE tenant = $1 AND lifted_at IS NULL");
     Ok(tx.execute(query.bind(tenant).bind(by).bind(now)).await? == 1)
 }
 

@@ -80,9 +80,7 @@ impl Ledger {
             return Ok(WrittenRef { reference, version: entry.version });
         }
         let may_be_there = entry.uncertain || self.books_were_behind(intent.tenant).await?;
-        if may_be_there
-            && let Some(found) = find(ehr, resource_type, (IDENTIFIER_SYSTEM, &intent.words)).await?
-        {
+        if may_be_there && let Some(found) = find(ehr, resource_type, (IDENTIFIER_SYSTEM, &intent.words)).await? {
             self.settle(intent, "written", Some(&found), None).await?;
             return Ok(found);
         }
@@ -138,9 +136,8 @@ impl Ledger {
     async fn books_were_behind(&self, tenant: Id<Tenant>) -> Result<bool, EhrError> {
         let now = self.instruments.now();
         let recovery = Recovery::of(&self.db, tenant).await?;
-        Ok(recovery.is_some_and(|recovery| {
-            recovery.lifted_at.is_none_or(|lifted| now.duration_since(lifted) < LOOKED_UP_FOR)
-        }))
+        Ok(recovery
+            .is_some_and(|recovery| recovery.lifted_at.is_none_or(|lifted| now.duration_since(lifted) < LOOKED_UP_FOR)))
     }
 
     /// Changes parts of `resource` if it still is as it was read: by JSON Patch, or by PUT of the edited whole where the EHR
@@ -263,11 +260,7 @@ impl Ledger {
 
 /// The resource that carries our identifier. A server that ignores the parameter answers with anything: each match is
 /// looked at.
-async fn find(
-    ehr: &Ehr,
-    resource_type: &str,
-    (system, value): (&str, &str),
-) -> Result<Option<WrittenRef>, EhrError> {
+async fn find(ehr: &Ehr, resource_type: &str, (system, value): (&str, &str)) -> Result<Option<WrittenRef>, EhrError> {
     let params = SearchParams::new().with_token("identifier", system, value);
     let page = ehr.client.search(resource_type, params, SearchMethod::Get)?.all().await?;
     let ours = page.matches.iter().find(|found| carries(found, value));

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     db::{DbError, Row, Tx, sql},
     kernel::Id,
+    template::TextKey,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -30,6 +31,7 @@ struct Earlier {
     content_hash: Option<Vec<u8>>,
     template_key: Option<String>,
     class: String,
+    category: String,
 }
 
 impl CommitAttempt {
@@ -46,7 +48,7 @@ impl CommitAttempt {
         let since = cause.checked_sub(CLOCKS_APART).unwrap_or(Timestamp::MIN);
         let rows = tx
             .all(
-                sql("SELECT id, content_hash, template_key, class FROM message WHERE tenant = $1 AND number_token = $2 \
+                sql("SELECT id, content_hash, template_key, class, category FROM message WHERE tenant = $1 AND number_token = $2 \
                      AND read_back = 'open' AND sent_at >= $3 ORDER BY sent_at, id")
                 .bind(self.tenant)
                 .bind(text.number_token.clone())
@@ -58,7 +60,9 @@ impl CommitAttempt {
         if let Some(same) = same {
             return Ok(Some(Echo::Same(same.id)));
         }
-        Ok(earlier.iter().any(|one| is_like(text, one, answers.is_some())).then_some(Echo::Like))
+        let is_news = answers.is_none() && text.due_at.is_none();
+        let like = |one: &Earlier| is_like(text, one, answers.is_some()) || (is_news && may_have_told(text, one));
+        Ok(earlier.iter().any(like).then_some(Echo::Like))
     }
 
     /// Lets the text that had left stand for `text`, with all that hangs on it.
@@ -133,9 +137,16 @@ fn is_like(text: &OutboundRow, earlier: &Earlier, answers: bool) -> bool {
         return earlier.content_hash.is_none();
     }
     let of_one_template = text.template_key.is_some() && text.template_key == earlier.template_key;
-    let may_be_the_answer =
-        answers && text.class != Class::Emergency && earlier.class != Class::Automated.code();
+    let may_be_the_answer = answers && text.class != Class::Emergency && earlier.class != Class::Automated.code();
     earlier.content_hash.is_none() || of_one_template || may_be_the_answer
+}
+
+/// Whether `earlier` may have told the same news in other words: that a visit has moved is said in one way to who asked
+/// for it, and in another to who did not.
+fn may_have_told(text: &OutboundRow, earlier: &Earlier) -> bool {
+    const REMIND: [TextKey; 3] = [TextKey::Reminder, TextKey::ReminderMany, TextKey::RefillDue];
+    let reminds = earlier.template_key.as_deref().is_some_and(|key| REMIND.iter().any(|one| one.as_str() == key));
+    text.class == Class::Automated && text.category.code() == earlier.category && !reminds
 }
 
 fn read(row: &Row) -> Result<Earlier, DbError> {
@@ -144,5 +155,6 @@ fn read(row: &Row) -> Result<Earlier, DbError> {
         content_hash: row.get("content_hash")?,
         template_key: row.get("template_key")?,
         class: row.get("class")?,
+        category: row.get("category")?,
     })
 }

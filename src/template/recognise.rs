@@ -33,7 +33,8 @@ impl Catalogue {
         let fitting = all.filter_map(|(language, text)| {
             let bare = words.strip_suffix(self.opt_out(language)).map_or(words, str::trim_end);
             let (pieces, _) = pieces(&text.source);
-            let fits = fits(&pieces.iter().collect::<Vec<_>>(), bare) || fits(&pieces.iter().collect::<Vec<_>>(), words);
+            let fits =
+                fits(&pieces.iter().collect::<Vec<_>>(), bare) || fits(&pieces.iter().collect::<Vec<_>>(), words);
             fits.then(|| (own_words(&pieces), text.key, language))
         });
         fitting.max_by_key(|(own, ..)| *own).map(|(_, key, language)| (key, language))
@@ -132,10 +133,12 @@ mod tests {
                 Param::By => params.by(at),
                 Param::Provider => params.provider(None),
                 Param::Place => params.place(None),
-                Param::Visits => params.visits(&[Visit { at, provider: None }, Visit { at, provider: Some(name.clone()) }]),
+                Param::Visits => {
+                    params.visits(&[Visit { at, provider: None }, Visit { at, provider: Some(name.clone()) }])
+                }
                 Param::Slots => params.slots(&[at]),
                 Param::Phone => params.phone(&PhoneNumber::parse("+12125550198").unwrap()),
-                Param::Link => params.link(&"https://example.org/x".parse().unwrap()),
+                Param::Link => params.link("https://example.org/x".parse().unwrap()),
                 Param::Clinic => params,
             };
         }

@@ -45,6 +45,8 @@ mod races;
 #[cfg(test)]
 mod recipient;
 #[cfg(test)]
+mod recovery;
+#[cfg(test)]
 mod rereading;
 #[cfg(test)]
 mod rooms;

@@ -1,9 +1,8 @@
 //! Why a command could not be done.
 
 use crate::{
-    app::AppError, audit::AuditError, config::ConfigError, consent::ConsentError, db::DbError,
-    db::SnapshotError, ehr::EhrError,
-    jobs::JobError, patient::PatientError, vault::VaultError,
+    app::AppError, audit::AuditError, config::ConfigError, consent::ConsentError, db::DbError, db::SnapshotError,
+    ehr::EhrError, jobs::JobError, patient::PatientError, vault::VaultError,
 };
 
 /// Why a command could not be done. Each says what to do.

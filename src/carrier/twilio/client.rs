@@ -7,7 +7,8 @@ use super::sending;
 use super::timed_body::TimedBody;
 use crate::kernel::{Clock, PhoneNumber};
 use crate::messaging::carrier_port::{
-    Carrier, CarrierError, CarrierOutbound, ClearedText, NotSentReason, ReceivedTexts, SendOutcome, SentTexts, UnknownReason,
+    Carrier, CarrierError, CarrierOutbound, ClearedText, NotSentReason, ReceivedTexts, SendOutcome, SentTexts,
+    UnknownReason,
 };
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt as _};

@@ -6,8 +6,8 @@ use crate::{
     messaging::{
         self,
         carrier_port::{
-            Carrier, CarrierError, CarrierOutbound, ClearedText, DeliveryStatus, FailureClass, ReceivedTexts, SentTexts, Refusal,
-            SendOutcome,
+            Carrier, CarrierError, CarrierOutbound, ClearedText, DeliveryStatus, FailureClass, ReceivedTexts, Refusal,
+            SendOutcome, SentTexts,
         },
     },
 };
@@ -204,11 +204,7 @@ impl Carrier for FakeCarrier {
         ready(Ok(ReceivedTexts::default())).boxed()
     }
 
-    fn sent_since<'a>(
-        &'a self,
-        _: &'a PhoneNumber,
-        _: Timestamp,
-    ) -> BoxFuture<'a, Result<SentTexts, CarrierError>> {
+    fn sent_since<'a>(&'a self, _: &'a PhoneNumber, _: Timestamp) -> BoxFuture<'a, Result<SentTexts, CarrierError>> {
         ready(Ok(SentTexts::default())).boxed()
     }
 
