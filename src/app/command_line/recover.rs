@@ -11,7 +11,7 @@ use crate::{
         recovering::{MARGIN, Round, Standing},
     },
     config::Settings,
-    db::recovery::HowMarked,
+    db::{Db, recovery::HowMarked},
     kernel::{Id, Instruments, Tenant},
 };
 use jiff::Timestamp;
@@ -45,14 +45,17 @@ pub(super) async fn run(
     out: &mut dyn Write,
     instruments: &Instruments,
 ) -> Result<Ended, CommandError> {
-    let (settings, foundation) = options.config.foundation(instruments).await?;
     if options.begin {
+        // Also where a practice of the settings is not stored yet: it is marked when it is taken in.
+        let settings = options.config.settings()?;
+        let db = Db::open_as_it_stands(settings.database.url.reveal()).await?;
         let as_of = options.since.map_or(AsOf::Shown, AsOf::Said);
-        let marked = mark(&settings, &foundation.db, as_of, HowMarked::Operator, instruments).await;
-        foundation.db.close().await;
+        let marked = mark(&settings, &db, as_of, HowMarked::Operator, instruments).await;
+        db.close().await;
         writeln!(out, "marked: no text leaves before what has happened since {} is read back", marked?)?;
         return Ok(Ended::Well);
     }
+    let (settings, foundation) = options.config.foundation(instruments).await?;
     let tenants = chosen(&settings, &foundation, options.tenant.as_deref())?;
     let app = app(foundation, &settings, instruments).await?;
     let ended = if options.status {
