@@ -52,15 +52,15 @@ impl Behind {
         for file in export.files(tenant)? {
             let heads = HeadExport::read(&file)?;
             // Whoever holds a head holds all before it.
-            let (mut held, mut missing) = (0, heads.len());
-            while held < missing {
-                let middle = held + (missing - held) / 2;
+            let (mut found, mut missing) = (0, heads.len());
+            while found < missing {
+                let middle = found + (missing - found) / 2;
                 match heads.get(middle) {
-                    Some(head) if stands_in_log(db, head).await? => held = middle + 1,
+                    Some(head) if stands_in_log(db, head).await? => found = middle + 1,
                     _ => missing = middle,
                 }
             }
-            common = held.checked_sub(1).and_then(|last| heads.get(last).cloned());
+            common = found.checked_sub(1).and_then(|last| heads.get(last).cloned());
             if common.is_some() {
                 break;
             }

@@ -90,7 +90,9 @@ impl PostgresDatabase {
                 Ok(()) => group.into_iter().for_each(|pending| pending.answer(Ok(()))),
                 // Nobody's row is to blame: one by one each would wait for the server in turn, the last for hours.
                 Err(error) if error.is_transient() => {
-                    group.into_iter().for_each(|pending| pending.answer(Err(error.clone())));
+                    for pending in group {
+                        pending.answer(Err(error.clone()));
+                    }
                 }
                 Err(_) => {
                     for pending in group {

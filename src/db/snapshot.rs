@@ -7,11 +7,7 @@ use super::{Backend, Db, DbError, Query, Row, SQLITE_MIGRATIONS, connection::Con
 use jiff::Timestamp;
 use sqlx::{
     ConnectOptions as _, Connection as _, Executor as _, Row as _, SqliteConnection,
-<<<<<<< HEAD
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
-=======
     sqlite::{SqliteConnectOptions, SqliteSynchronous},
->>>>>>> recover
 };
 use std::{
     fs::{self, File, OpenOptions},
@@ -97,12 +93,9 @@ impl Db {
 
 /// How long a statement waits for a writer.
 const PATIENCE: Duration = Duration::from_secs(30);
-<<<<<<< HEAD
-=======
 /// How often, and how long between, it is looked whether a file is still in use.
 const TRIES: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(50);
->>>>>>> recover
 
 /// A file under a name of its own until it is whole. Removed again if it never is.
 struct Partial {
@@ -157,17 +150,6 @@ fn open_for_owner(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-<<<<<<< HEAD
-/// A connection of its own to a file that nobody else uses, without a write-ahead log beside it.
-async fn alone(path: &Path) -> Result<SqliteConnection, SnapshotError> {
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .journal_mode(SqliteJournalMode::Delete)
-        .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(PATIENCE)
-        .disable_statement_logging();
-    Ok(options.connect().await?)
-=======
 /// A connection of its own to a file that nobody else uses any more, without a write-ahead log beside it: what stands in
 /// one is brought into the file.
 async fn alone(path: &Path) -> Result<SqliteConnection, SnapshotError> {
@@ -179,15 +161,13 @@ async fn alone(path: &Path) -> Result<SqliteConnection, SnapshotError> {
     let mut connection = options.connect().await?;
     for _ in 0..TRIES {
         // The last connection of whoever had it open may just be closing; SQLite does not wait for that by itself.
-        let mode = connection.fetch_one("PRAGMA journal_mode = DELETE").await;
-        match mode.map(|row| row.try_get::<String, _>(0)) {
-            Ok(mode) if mode? == "delete" => return Ok(connection),
-            Err(error) if !DbError::from(error).is_transient() => return Err(SnapshotError::Damaged),
+        match connection.fetch_one("PRAGMA journal_mode = DELETE").await.map_err(DbError::from) {
+            Ok(row) if row.try_get::<String, _>(0)? == "delete" => return Ok(connection),
+            Err(error) if !error.is_transient() => return Err(SnapshotError::Damaged),
             _ => tokio::time::sleep(PAUSE).await,
         }
     }
     Err(DbError::Unavailable { reason: "the file is in use" }.into())
->>>>>>> recover
 }
 
 /// Whether every page and index is as it should be.

@@ -100,16 +100,15 @@ impl Ledger {
         }
         match outcome {
             WriteOutcome::Written(written) | WriteOutcome::Existing(written) => {
-                let reference = match written.reference {
-                    Some(reference) => WrittenRef {
+                let reference = if let Some(reference) = written.reference {
+                    WrittenRef {
                         reference: reference.to_string(),
                         version: written.version.map(|version| version.as_str().to_owned()),
-                    },
-                    // A 201 without a Location: it is there, and its identifier finds it.
-                    None => {
-                        let ours = (IDENTIFIER_SYSTEM, intent.words.as_str());
-                        find(ehr, resource_type, ours).await?.ok_or(EhrError::Unknown)?
                     }
+                } else {
+                    // A 201 without a Location: it is there, and its identifier finds it.
+                    let ours = (IDENTIFIER_SYSTEM, intent.words.as_str());
+                    find(ehr, resource_type, ours).await?.ok_or(EhrError::Unknown)?
                 };
                 self.settle(intent, "written", Some(&reference), None).await?;
                 Ok(reference)

@@ -57,7 +57,7 @@ fn pieces(source: &str) -> (Vec<Piece<'_>>, (&str, Stop)) {
             return (pieces, ("", Stop::End));
         };
         rest = after;
-        match inside.trim().split_whitespace().next() {
+        match inside.split_whitespace().next() {
             _ if closing == "}}" => pieces.push(Piece::Gap),
             Some("if") => {
                 let (choice, after) = choice(rest);

@@ -107,7 +107,7 @@ impl Service {
         let text = settings(&base, carrier.api_base().as_str(), &ehr, setting);
         let secrets = Secrets { database: database.url().to_owned(), key: key.to_string() };
         let settings = Settings::parse(&text, folder.path(), &secrets).unwrap_or_else(|error| panic!("{error}"));
-        let app = App::build(&settings, Running::with(instruments.clone())).await.unwrap();
+        let app = Box::pin(App::build(&settings, Running::with(instruments.clone()))).await.unwrap();
         let tenant = app.tenant(SLUG).unwrap();
         let serving = Serving::start(listener, &app);
         let written = (text, key.to_string());
@@ -116,7 +116,7 @@ impl Service {
 
     /// Another node of the same installation, with connections of its own, in the runtime that asks for it.
     pub(crate) async fn another_node(&self) -> App {
-        App::build(&self.settings, Running::with(self.instruments.clone())).await.unwrap()
+        Box::pin(App::build(&self.settings, Running::with(self.instruments.clone()))).await.unwrap()
     }
 
     /// Puts another carrier in this one's place, on `port` or on a free one. Who knows only the old port is refused.

@@ -149,9 +149,7 @@ impl Scene {
 
     async fn begin(&mut self, deed: &Deed) -> Result<()> {
         match deed {
-            Deed::Ehr(rules) | Deed::Tokens(rules) => {
-                self.outside.misbehave(&json!({ "rules": rules })).await?
-            }
+            Deed::Ehr(rules) | Deed::Tokens(rules) => self.outside.misbehave(&json!({ "rules": rules })).await?,
             Deed::Carrier(faults) => {
                 for fault in faults {
                     self.outside.carrier_fault(fault).await?;

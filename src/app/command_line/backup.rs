@@ -67,8 +67,11 @@ async fn tell(settings: &Settings, file: &Path, taken_at: Timestamp, out: &mut d
     for tenant in &settings.tenants {
         match heads.get(&tenant.slug) {
             Some((seq, chain, sealed_at)) => {
-                let chain: String = chain.iter().map(|byte| format!("{byte:02x}")).collect();
-                writeln!(out, "{}: audit head: number {seq}, sealed at {sealed_at}, chain {chain}", tenant.slug)?;
+                write!(out, "{}: audit head: number {seq}, sealed at {sealed_at}, chain ", tenant.slug)?;
+                for byte in chain {
+                    write!(out, "{byte:02x}")?;
+                }
+                writeln!(out)?;
             }
             None => writeln!(out, "{}: the audit log is not sealed yet", tenant.slug)?,
         }

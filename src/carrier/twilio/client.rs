@@ -252,7 +252,7 @@ impl Carrier for Twilio {
             let mut sent = SentTexts { texts: Vec::new(), unreadable: dated.unreadable.max(newest.unreadable) };
             let mut seen = HashSet::new();
             for message in dated.messages.into_iter().chain(newest.messages) {
-                if !message.is_sent_by_api() || message.sid.as_ref().is_some_and(|sid| seen.contains(sid)) {
+                if !message.is_sent_by_api() || message.id().is_some_and(|id| seen.contains(&id)) {
                     continue;
                 }
                 match message.into_outbound() {

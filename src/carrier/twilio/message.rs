@@ -91,7 +91,7 @@ impl MessageResource {
     }
 
     /// Its id. `None` where there is none or where it is none: ids go into rows, logs and addresses.
-    fn id(&self) -> Option<String> {
+    pub(super) fn id(&self) -> Option<String> {
         self.sid.clone().filter(|sid| plain_sid(sid))
     }
 
