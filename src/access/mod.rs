@@ -36,7 +36,7 @@ pub use run_out::{END_RUN_OUT_SESSIONS, LOOK_EVERY};
 pub use session::{
     ABSOLUTE_END, ActiveSession, Activity, IdleTimeout, IdleTimeouts, NewSession, Sessions, StartedSession, TOUCH_EVERY,
 };
-pub use session_store::{Ending, Session};
+pub use session_store::{Ending, Session, end_all_sessions};
 pub use staff::{NewStaffMember, StaffDirectory, StaffMember};
 pub use token::SessionToken;
 

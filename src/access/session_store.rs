@@ -173,6 +173,18 @@ impl Command for EndSession {
     }
 }
 
+/// Ends every session of `tenant` and every launch under way, because the database was put back from a backup: some of
+/// them had ended since. The caller journals it. Gives how many sessions it were.
+///
+/// # Errors
+/// [`DbError`] as the database refuses or is away.
+pub async fn end_all_sessions(tx: &mut Tx, tenant: Id<Tenant>, at: Timestamp) -> Result<u64, DbError> {
+    tx.execute(sql("DELETE FROM launch_state WHERE tenant = $1").bind(tenant)).await?;
+    let query = sql("UPDATE session SET ended_at = $2, ended_why = $3, grant_tokens = NULL \
+         WHERE tenant = $1 AND ended_at IS NULL");
+    tx.execute(query.bind(tenant).bind(at).bind(Ending::Revoked.code())).await
+}
+
 /// A session to be started, and the one of the same browser to be ended.
 pub(super) struct StartSession {
     pub(super) tenant: Id<Tenant>,

@@ -1,6 +1,7 @@
 //! Why the service does not start.
 
 use crate::{
+    audit::AuditError,
     carrier::twilio::AccountError,
     db::DbError,
     fhir::{AddressFault, FhirError},
@@ -44,6 +45,9 @@ pub enum AppError {
     /// Repeating work cannot be scheduled.
     #[error(transparent)]
     Job(#[from] JobError),
+    /// The audit log, or the heads that were exported of it.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The folder for audit heads cannot be made.
     #[error("the folder for audit heads (audit.head_folder) cannot be made: {0}")]
     HeadFolder(#[source] std::io::Error),

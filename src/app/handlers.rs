@@ -16,6 +16,20 @@ use crate::{
 };
 use std::future::Future;
 
+/// What writes to the EHR, or leads to a write or a text, by what our own books say: they are behind after a restore.
+/// What reads, and what the gate holds itself, goes on.
+const HELD_IN_RECOVERY: [&str; 9] = [
+    chart::FILE_CONVERSATION,
+    ehr::RELEASE_SLOT_HOLD,
+    ehr::SLOT_STRANDED,
+    feed::APPOINTMENT_CHANGED,
+    feed::REFILL_DUE,
+    feed::REFILL_TASK_CHANGED,
+    routing::REPLY_READ,
+    workflow::REMINDER_DUE,
+    workflow::WORKFLOW_TIMEOUT,
+];
+
 /// Binds every kind of job to its handler.
 pub(super) fn bind(worker: Worker, rooms: &Rooms, resealer: &Resealer, sessions: &Sessions) -> Worker {
     // Reading a text and sending one have places of their own: an EHR or a carrier that hangs must not keep an
@@ -23,7 +37,8 @@ pub(super) fn bind(worker: Worker, rooms: &Rooms, resealer: &Resealer, sessions:
     let worker = worker
         .reserve(&[messaging::TEXT_RECEIVED, messaging::SETTLE_ATTEMPT])
         .reserve(&[messaging::SEND_TEXT])
-        .reserve(&[routing::REPLY_READ]);
+        .reserve(&[routing::REPLY_READ])
+        .hold_in_recovery(&HELD_IN_RECOVERY);
     let worker = texts(worker, rooms);
     let worker = ehr_side(worker, rooms);
     let worker = workflows(worker, rooms);

@@ -19,6 +19,7 @@ mod foundation;
 mod handlers;
 mod launches;
 mod people;
+mod recovering;
 mod resealing;
 mod sealed_columns;
 mod serving;
@@ -38,7 +39,7 @@ use crate::{
     http::{self, Section, webhooks},
     jobs::{Worker, WorkerLimits},
     kernel::{Id, Instruments, PhoneNumber, Tenant},
-    messaging::{Delivery, Inbox, LateReports, Puller, Sender, Settler},
+    messaging::{Delivery, Inbox, LateReports, Puller, ReadBack, Sender, Settler},
     patient::Directory,
     practice::Practices,
     routing::{ReplyReader, TextEndings},
@@ -86,8 +87,11 @@ pub struct App {
     vault: Vault,
     instruments: Instruments,
     tenants: HashMap<String, Id<Tenant>>,
+    heads: HeadExport,
     worker: Worker,
     puller: Puller,
+    read_back: ReadBack,
+    carriers: Arc<carriers::Carriers>,
     reports: LateReports,
     polls: EhrPolls,
     sessions: Sessions,
@@ -105,17 +109,23 @@ impl App {
     /// # Errors
     /// [`AppError`]: what is wrong, and what to do. A service that cannot be safe does not start.
     pub async fn build(settings: &Settings, running: Running) -> Result<Self, AppError> {
+        let foundation = Foundation::open(settings, &running.instruments).await?;
+        Self::over(foundation, settings, running).await
+    }
+
+    /// The same over a database that is open.
+    async fn over(foundation: Foundation, settings: &Settings, running: Running) -> Result<Self, AppError> {
         PhoneNumber::warm_up();
         let instruments = running.instruments.clone();
-        let Foundation { db, vault, tenants, .. } = Foundation::open(settings, &instruments).await?;
+        let Foundation { db, vault, tenants, .. } = foundation;
         for tenant in tenants.values() {
             vault.check(*tenant).await?;
         }
         let practices = Arc::new(tenants::practices(settings, &tenants)?);
         tenants::keep_policies(&db, &instruments, &practices).await?;
         std::fs::create_dir_all(&settings.audit.head_folder).map_err(AppError::HeadFolder)?;
-        let export = HeadExport::new(&settings.audit.head_folder);
-        let sealer = Sealer::new(db.clone(), vault.clone(), instruments.clone(), export);
+        let heads = HeadExport::new(&settings.audit.head_folder);
+        let sealer = Sealer::new(db.clone(), vault.clone(), instruments.clone(), heads.clone());
         let refusals = Arc::new(CoalescedRefusals::new(instruments.clone()));
 
         let catalogue = Arc::new(Catalogue::house()?);
@@ -143,13 +153,16 @@ impl App {
         let limits = http::Limits::of(settings.server.request_body_limit, settings.server.requests_at_once);
         let router = http::router(sections, limits, &instruments);
         let health = http::router(vec![health(&db, &running)], limits, &instruments);
-        Ok(Self {
+        let app = Self {
             db,
             vault,
             instruments,
             tenants,
+            heads,
             worker,
             puller: rooms.puller,
+            read_back: rooms.read_back,
+            carriers: rooms.carriers,
             reports: rooms.reports,
             polls: EhrPolls::of(&rooms.ehr_side),
             sessions,
@@ -158,7 +171,14 @@ impl App {
             refusals,
             router,
             health,
-        })
+        };
+        app.mark_unmarked_restores().await?;
+        Ok(app)
+    }
+
+    /// How long the tenant's carrier may take until its lists show a text.
+    fn carrier_lists_within(&self, tenant: Id<Tenant>) -> Duration {
+        self.carriers.get(&tenant).map_or(Duration::ZERO, |carrier| carrier.listed_within())
     }
 
     /// What answers over HTTP.
@@ -251,7 +271,11 @@ impl App {
 }
 
 fn health(db: &Db, running: &Running) -> Section {
-    let parts = vec![http::health::Part::database(db.clone()), http::health::Part::feeds(db.clone())];
+    let parts = vec![
+        http::health::Part::database(db.clone()),
+        http::health::Part::feeds(db.clone()),
+        http::health::Part::recovery(db.clone()),
+    ];
     Section::api(http::health::routes(parts, running.metrics.clone()))
 }
 
@@ -280,6 +304,8 @@ pub(crate) struct Rooms {
     smart: SmartClient,
     people: Arc<people::People>,
     puller: Puller,
+    read_back: ReadBack,
+    carriers: Arc<carriers::Carriers>,
     reports: LateReports,
     ehr_side: EhrSide,
     reader: ReplyReader,
@@ -310,9 +336,11 @@ impl Rooms {
             inbox.clone(),
             instruments.clone(),
             Arc::clone(&practices),
-            carriers,
+            Arc::clone(&carriers),
             running.pull_every,
         );
+        let read_back =
+            ReadBack::new(settler.clone(), Arc::clone(&practices), directory.clone(), Arc::clone(catalogue));
         let smart = ehrs::smart_client(instruments)?;
         let ehrs = ehrs::ehrs(settings, tenants, instruments, &smart)?;
         let intake = Intake::new(db.clone(), vault.clone(), instruments.clone(), ehrs.clone(), directory.clone());
@@ -337,6 +365,8 @@ impl Rooms {
             smart,
             people,
             puller,
+            read_back,
+            carriers,
             reports,
             ehr_side,
             reader,

@@ -3,7 +3,7 @@
 use super::AppError;
 use crate::{
     config::{Settings, TenantSettings},
-    db::{Command, Db, DbError, Tx, sql},
+    db::{Command, Db, DbError, Tx, recovery, sql},
     kernel::{Id, Instruments, Tenant},
     practice::{Practice, Practices},
     vault::{Kek, LocalKeks, TransitKeks},
@@ -48,15 +48,20 @@ impl Command for NameTenant {
     type Output = Id<Tenant>;
     type Error = DbError;
     async fn run(&self, tx: &mut Tx) -> Result<Id<Tenant>, DbError> {
-        tx.one(
-            sql("INSERT INTO tenant (id, slug, created_at) VALUES ($1, $2, $3) \
-                 ON CONFLICT (slug) DO UPDATE SET slug = excluded.slug RETURNING id")
-            .bind(self.fresh)
-            .bind(self.slug.clone())
-            .bind(self.now),
-        )
-        .await?
-        .get("id")
+        let row = tx
+            .one(
+                sql("INSERT INTO tenant (id, slug, created_at) VALUES ($1, $2, $3) \
+                     ON CONFLICT (slug) DO UPDATE SET slug = excluded.slug RETURNING id")
+                .bind(self.fresh)
+                .bind(self.slug.clone())
+                .bind(self.now),
+            )
+            .await?;
+        let id: Id<Tenant> = row.get("id")?;
+        if id == self.fresh {
+            recovery::mark_newcomer(tx, id, self.now).await?;
+        }
+        Ok(id)
     }
 }
 

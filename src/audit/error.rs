@@ -37,7 +37,7 @@ pub enum AuditError {
     /// The exported head is not in the database's log: the database is an older one than the export has seen, or went
     /// on from an older one.
     #[error(
-        "the audit log of tenant {tenant} does not hold its exported head; run `chartwire audit verify`; if an older backup was restored on purpose, move the exported files away"
+        "the audit log of tenant {tenant} does not hold its exported head; if a backup was restored, `chartwire recover` sets what was exported aside; if none was, run `chartwire audit verify`"
     )]
     BehindExport {
         /// The tenant.

@@ -141,6 +141,16 @@ impl HeadExport {
     /// # Errors
     /// [`AuditError::Export`] when the folder or a file cannot be read.
     pub fn latest(&self, tenant: Id<Tenant>) -> Result<Option<Head>, AuditError> {
+        for file in self.files(tenant)? {
+            if let Some(furthest) = Self::read(&file)?.pop() {
+                return Ok(Some(furthest));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The files of `tenant`, the newest first.
+    pub(super) fn files(&self, tenant: Id<Tenant>) -> Result<Vec<PathBuf>, AuditError> {
         let prefix = format!("{tenant}-");
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
@@ -150,14 +160,36 @@ impl HeadExport {
             }
         }
         files.sort_unstable();
-        for name in files.iter().rev() {
-            let text = fs::read_to_string(self.folder.join(name))?;
-            let heads = text.lines().filter_map(|line| serde_json::from_str::<Head>(line).ok());
-            if let Some(furthest) = heads.max_by_key(|head| head.last_seq) {
-                return Ok(Some(furthest));
+        Ok(files.iter().rev().map(|name| self.folder.join(name)).collect())
+    }
+
+    /// The heads of a file, the furthest last.
+    pub(super) fn read(file: &Path) -> Result<Vec<Head>, AuditError> {
+        let text = fs::read_to_string(file)?;
+        let mut heads: Vec<Head> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        heads.sort_by_key(|head| head.last_seq);
+        Ok(heads)
+    }
+
+    /// Moves what was exported of `tenant` into a folder of its own beside it, named by `at`: the log that goes on from
+    /// a backup is another one from there on. Nothing is deleted. Gives the folder, if there was anything. Blocks.
+    ///
+    /// # Errors
+    /// [`AuditError::Export`] when a file cannot be moved.
+    pub fn set_aside(&self, tenant: Id<Tenant>, at: Timestamp) -> Result<Option<PathBuf>, AuditError> {
+        let files = self.files(tenant)?;
+        if files.is_empty() {
+            return Ok(None);
+        }
+        let aside = self.folder.join(format!("before-restore-{}", at.as_millisecond()));
+        fs::create_dir_all(&aside)?;
+        for file in files {
+            if let Some(name) = file.file_name() {
+                fs::rename(&file, aside.join(name))?;
             }
         }
-        Ok(None)
+        fs::File::open(&self.folder)?.sync_all()?;
+        Ok(Some(aside))
     }
 }
 

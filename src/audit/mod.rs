@@ -10,6 +10,7 @@
 //!   tenant's. The head, with a MAC of its own, also goes to a file outside the database ([`HeadExport`]).
 //! - Writing a row waits for no other row: places are given afterwards, by the sealer.
 
+mod behind;
 mod entry;
 mod error;
 mod export;
@@ -22,6 +23,7 @@ mod sealer;
 mod tests;
 mod verify;
 
+pub use behind::{Behind, mark_if_behind, newest_row};
 pub use entry::{Action, Actor, AuditEntry, AuditRow, Detail, Outcome, Request, Subject};
 pub use error::AuditError;
 pub use export::export;

@@ -3,7 +3,11 @@
 //! It is not part of any action's transaction, so the log never makes two actions wait for each other. Rows are taken
 //! because they have no place yet, not by id: one that commits late, with a smaller id, is taken all the same.
 
-use super::{AuditError, AuditRow, Head, HeadExport, head::next_chain};
+use super::{
+    AuditError, AuditRow, Head, HeadExport,
+    behind::{mark_if_behind, stands_in_log},
+    head::next_chain,
+};
 use crate::{
     db::{Command, Db, DbError, Row, Topic, Tx, Value, sql},
     kernel::{Id, Instruments, Tenant},
@@ -68,10 +72,22 @@ impl Sealer {
             }
         };
         for tenant in tenants {
-            if let Err(error) = self.seal(tenant).await {
+            if let Err(error) = self.seal_or_mark(tenant).await {
                 metrics::counter!("chartwire_audit_seal_failures_total").increment(1);
                 tracing::error!(%error, "the audit log is not sealed");
             }
+        }
+    }
+
+    /// Seals; where the log is found to lack what was exported of it, its database has lost what was committed, and the
+    /// tenant is marked as put back.
+    async fn seal_or_mark(&self, tenant: Id<Tenant>) -> Result<(), AuditError> {
+        match self.seal(tenant).await {
+            Err(error @ AuditError::BehindExport { .. }) => {
+                mark_if_behind(&self.db, &self.vault, &self.instruments, tenant, &self.export).await?;
+                Err(error)
+            }
+            other => other.map(|_| ()),
         }
     }
 
@@ -121,14 +137,16 @@ impl Sealer {
     async fn export_head(&self, head: Head) -> Result<(), AuditError> {
         let tenant = head.tenant;
         let known = self.exported.lock().unwrap_or_else(PoisonError::into_inner).get(&tenant).cloned();
-        let before = if known.is_some() {
-            known
-        } else {
-            let export = self.export.clone();
-            blocking(move || export.latest(tenant)).await?
+        let before = match known {
+            Some(known) if stands_in_log(&self.db, &known).await? => Some(known),
+            // Also where what was exported was set aside after a restore.
+            _ => {
+                let export = self.export.clone();
+                blocking(move || export.latest(tenant)).await?
+            }
         };
         if let Some(before) = before {
-            if !self.stands_in_log(&before).await? {
+            if !stands_in_log(&self.db, &before).await? {
                 return Err(AuditError::BehindExport { tenant });
             }
             // Another sealer on this machine may have gone further already.
@@ -140,13 +158,6 @@ impl Sealer {
         blocking(move || export.append(&line)).await?;
         self.exported.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant, head);
         Ok(())
-    }
-
-    async fn stands_in_log(&self, exported: &Head) -> Result<bool, DbError> {
-        let query = sql("SELECT chain FROM audit_row WHERE tenant = $1 AND seq = $2");
-        let row = self.db.optional(query.bind(exported.tenant).bind(exported.last_seq)).await?;
-        let chain = row.map(|row| row.get::<Vec<u8>>("chain")).transpose()?;
-        Ok(chain.is_some_and(|chain| chain == exported.last_chain))
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 /// are UUIDs that were made for it (RFC 9562) and mean nothing else. They stand in charts: never change them.
 const CONVERSATION: &str = "urn:uuid:754e1ff4-f145-46d7-b3e9-3606e9865843";
 /// The system of the ids that carriers give to texts.
-const CARRIER_MESSAGE: &str = "urn:uuid:efffcea4-73af-44ce-b63f-b67fc7cd3e64";
+pub(super) const CARRIER_MESSAGE: &str = "urn:uuid:efffcea4-73af-44ce-b63f-b67fc7cd3e64";
 const NOT_DONE: &str = "http://terminology.hl7.org/CodeSystem/communication-not-done-reason";
 
 /// Whom a Communication names, as references in the EHR.

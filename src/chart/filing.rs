@@ -165,6 +165,11 @@ impl Filing {
         let words = words.first().ok_or(EhrError::Unreadable)?;
         let body = communication::communication(text, words.as_str(), &parties);
         let intent = WriteIntent { tenant: ehr.tenant, words: communication::identifier(text) };
+        if let Some(carrier_id) = &text.carrier_id
+            && let Some(found) = self.filed_before_restore(ehr, carrier_id).await?
+        {
+            return self.update(ehr, text, &Filed { reference: found.reference }).await;
+        }
         let begun = self.ledger.was_begun(&intent).await?;
         let written = self.ledger.create(ehr, &intent, "Communication", &body).await?;
         metrics::counter!("chartwire_texts_filed_total").increment(1);
@@ -173,6 +178,13 @@ impl Filing {
             return self.update(ehr, text, &Filed { reference: written.reference }).await;
         }
         Ok(written)
+    }
+
+    /// A text that came in or left after the backup that the database was put back from stands here under another id, but
+    /// the carrier's is the same.
+    async fn filed_before_restore(&self, ehr: &Ehr, carrier_id: &str) -> Result<Option<WrittenRef>, EhrError> {
+        let identifier = (communication::CARRIER_MESSAGE, carrier_id);
+        self.ledger.written_before_restore(ehr, "Communication", identifier).await
     }
 
     /// Brings a filed text up to date: read, compare, and change only what differs.

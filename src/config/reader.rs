@@ -69,7 +69,7 @@ impl<'s> Reader<'s> {
 
     /// `{ env = "NAME" }` or `{ file = "path" }`, resolved now.
     fn secret(&self, value: &Value) -> Parsed<Secret> {
-        const FORM: &str = "write { env = \"NAME\" } or { file = \"path\" }";
+        const FORM: &str = "write { env = \"NAME\" }, { file = \"path\" } or { credential = \"name\" }";
         let Value::Table(reference) = value else {
             return Err(Wrong::new("secrets do not stand in this file", FORM));
         };
@@ -82,8 +82,23 @@ impl<'s> Reader<'s> {
                 })
             }
             (Some((kind, Value::String(path))), None) if kind == "file" => self.secret_file(path),
+            (Some((kind, Value::String(name))), None) if kind == "credential" => self.credential(name),
             _ => Err(Wrong::new("this is no reference to a secret", FORM)),
         }
+    }
+
+    /// One of the files that systemd's `LoadCredential=` hands to whichever unit runs this.
+    fn credential(&self, name: &str) -> Parsed<Secret> {
+        let Some(folder) = self.surroundings.variable("CREDENTIALS_DIRECTORY") else {
+            return Err(Wrong::new(
+                "no credentials were handed to this process",
+                "run it in a systemd unit with LoadCredential=, or use { file = \"path\" }",
+            ));
+        };
+        if name.contains('/') {
+            return Err(Wrong::new("this is no name of a credential", "write the name that stands in LoadCredential="));
+        }
+        self.secret_file(&format!("{}/{name}", folder.trim_end_matches('/')))
     }
 
     fn secret_file(&self, path: &str) -> Parsed<Secret> {

@@ -385,3 +385,12 @@ fn what_is_not_toml_is_placed_without_being_repeated() {
     assert!(matches!(error, ConfigError::Syntax { line: 2, .. }), "{error:?}");
     assert!(!error.to_string().contains("canary"), "{error}");
 }
+
+#[test]
+fn a_credential_is_taken_from_the_folder_that_systemd_names() {
+    let text = edited("{ env = \"ELM_TWILIO_TOKEN\" }", "{ credential = \"oak-twilio-token\" }");
+    let settings = Fixed::new().with("CREDENTIALS_DIRECTORY", "/etc/chartwire/secrets").parse(&text).unwrap();
+    let CarrierSettings::Twilio(twilio) = &settings.tenants[0].carrier;
+    assert_eq!(twilio.auth_token.reveal(), "token-3");
+    assert_eq!(Fixed::new().mistakes(&text).len(), 1);
+}

@@ -3,7 +3,7 @@
 //! `NOTIFY` inside a transaction takes a lock that is global to the database until the commit, so it is sent after the
 //! commit, coalesced, from one connection. A lost notification costs time, never work: whoever listens also polls.
 
-use super::connection::ANSWERS_WITHIN;
+use super::{DbError, connection::ANSWERS_WITHIN, loan::Loan};
 use sqlx::{
     PgPool,
     postgres::{PgListener, PgPoolOptions},
@@ -113,14 +113,14 @@ async fn notify(pool: PgPool, mut outbox: mpsc::Receiver<Event>) {
     }
 }
 
-async fn tell(pool: &PgPool, payloads: Vec<String>) -> Result<(), sqlx::Error> {
-    let mut connection = pool.acquire().await?;
+async fn tell(pool: &PgPool, payloads: Vec<String>) -> Result<(), DbError> {
+    let mut loan = Loan::from(pool).await?;
     let told = sqlx::query("SELECT pg_notify($1, payload) FROM UNNEST($2::text[]) AS payload")
         .bind(CHANNEL)
         .bind(payloads)
-        .execute(&mut *connection);
-    if !matches!(timeout(ANSWERS_WITHIN, told).await, Ok(Ok(_))) {
-        connection.close_on_drop();
+        .execute(loan.raw());
+    if let Ok(Ok(_)) = timeout(ANSWERS_WITHIN, told).await {
+        loan.rest();
     }
     Ok(())
 }

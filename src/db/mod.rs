@@ -10,11 +10,14 @@ mod connection;
 mod error;
 mod event;
 mod key_store;
+mod loan;
 mod multi_row;
 mod postgres;
 mod query;
+pub mod recovery;
 mod schema_version;
 mod sealed_rows;
+mod snapshot;
 mod sqlite;
 mod tx;
 
@@ -24,7 +27,9 @@ pub use event::{Event, Topic};
 pub use key_store::DbKeyStore;
 pub use multi_row::sql_rows;
 pub use query::{Column, Query, Row, Value, sql, sql_built};
+pub use recovery::Recovery;
 pub use sealed_rows::DbSealedRows;
+pub use snapshot::{Incoming, SnapshotError, read_copy, sqlite_file};
 pub use tx::Tx;
 
 use command::{Answer, Erased, Pending};
@@ -128,7 +133,7 @@ impl Db {
             Backend::Postgres(database) => {
                 let mut reading = database.reading().await?;
                 let rows = reading.connection().all(query).await;
-                reading.answered(rows)
+                reading.after(rows)
             }
         }
     }
@@ -145,7 +150,7 @@ impl Db {
             Backend::Postgres(database) => {
                 let mut reading = database.reading().await?;
                 let row = reading.connection().optional(query).await;
-                reading.answered(row)
+                reading.after(row)
             }
         }
     }

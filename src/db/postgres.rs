@@ -5,13 +5,12 @@
 use super::{
     DbError,
     command::{Erased, GroupRunner},
-    connection::Connection,
     event::Events,
+    loan::Loan,
     tx::{Backend, Tx},
 };
 use sqlx::{
-    ConnectOptions as _, PgPool, Postgres,
-    pool::PoolConnection,
+    ConnectOptions as _, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use std::{
@@ -54,33 +53,6 @@ pub(super) async fn open(
     Ok(Arc::new(PostgresDatabase { pool, events, gatherers: Mutex::new(HashMap::new()), in_hand: TaskTracker::new() }))
 }
 
-/// A connection while one statement reads. Where nobody waited for the answer to its end, it does not go back to the pool:
-/// there it would be asked whether it works, which may never be answered, and its place would be lost.
-pub(super) struct Reading {
-    connection: PoolConnection<Postgres>,
-    answered: bool,
-}
-
-impl Reading {
-    pub(super) fn connection(&mut self) -> Connection<'_> {
-        Connection::Postgres(&mut self.connection)
-    }
-
-    /// Hands the statement's result through.
-    pub(super) fn answered<T>(mut self, result: Result<T, DbError>) -> Result<T, DbError> {
-        self.answered = !matches!(result, Err(DbError::Unavailable { .. }));
-        result
-    }
-}
-
-impl Drop for Reading {
-    fn drop(&mut self) {
-        if !self.answered {
-            self.connection.close_on_drop();
-        }
-    }
-}
-
 impl PostgresDatabase {
     /// Hands a command over. It runs in a task of its own, so a caller that goes away cannot leave it half done.
     pub(super) async fn submit(self: &Arc<Self>, pending: Box<dyn Erased>) -> Result<(), Box<dyn Erased>> {
@@ -116,6 +88,12 @@ impl PostgresDatabase {
             let mut group = std::mem::take(&mut waiting);
             match self.run_together(runner, &mut group).await {
                 Ok(()) => group.into_iter().for_each(|pending| pending.answer(Ok(()))),
+                // Nobody's row is to blame: one by one each would wait for the server in turn, the last for hours.
+                Err(error) if error.is_transient() => {
+                    for pending in group {
+                        pending.answer(Err(error.clone()));
+                    }
+                }
                 Err(_) => {
                     for pending in group {
                         self.run_alone(pending).await;
@@ -151,14 +129,12 @@ impl PostgresDatabase {
     }
 
     /// A connection for one statement that only reads.
-    pub(super) async fn reading(&self) -> Result<Reading, DbError> {
-        Ok(Reading { connection: self.pool.acquire().await?, answered: false })
+    pub(super) async fn reading(&self) -> Result<Loan, DbError> {
+        Loan::from(&self.pool).await
     }
 
     async fn begin(&self) -> Result<Tx, DbError> {
-        let connection = self.pool.acquire().await?;
-        let mut tx = Tx::new(Backend::Postgres(connection));
-        tx.open = true;
+        let mut tx = Tx::new(Backend::Postgres(Loan::from(&self.pool).await?));
         tx.raw("BEGIN").await?;
         Ok(tx)
     }
@@ -170,7 +146,7 @@ impl PostgresDatabase {
             return if commit { Err(DbError::NO_ANSWER) } else { Ok(()) };
         }
         tx.raw(if commit { "COMMIT" } else { "ROLLBACK" }).await?;
-        tx.open = false;
+        tx.rest();
         if commit {
             self.events.committed(std::mem::take(&mut tx.events));
         }

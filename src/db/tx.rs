@@ -4,8 +4,9 @@ use super::{
     DbError, Query, Row,
     connection::Connection,
     event::{Event, Topic},
+    loan::Loan,
 };
-use sqlx::{Postgres, SqliteConnection, pool::PoolConnection};
+use sqlx::SqliteConnection;
 
 /// The transaction that a [`Command`](super::Command) runs in. It cannot be begun, committed or kept by a
 /// command: it holds nothing open across anything but database calls.
@@ -13,8 +14,6 @@ pub struct Tx {
     pub(super) backend: Backend,
     pub(super) events: Vec<Event>,
     pub(super) wants_rerun: bool,
-    /// Begun and not yet ended: such a connection must not go back to the pool.
-    pub(super) open: bool,
     /// A statement was given up that may be running still: nothing more can be said on this connection.
     pub(super) unanswered: bool,
 }
@@ -22,12 +21,12 @@ pub struct Tx {
 /// The connection under a transaction.
 pub(super) enum Backend {
     Sqlite(SqliteConnection),
-    Postgres(PoolConnection<Postgres>),
+    Postgres(Loan),
 }
 
 impl Tx {
     pub(super) fn new(backend: Backend) -> Self {
-        Self { backend, events: Vec::new(), wants_rerun: false, open: false, unanswered: false }
+        Self { backend, events: Vec::new(), wants_rerun: false, unanswered: false }
     }
 
     /// Whether this is PostgreSQL, for the few statements whose text differs.
@@ -83,10 +82,17 @@ impl Tx {
         self.connection().execute(super::sql(text)).await.map(|_| ())
     }
 
+    /// It has ended: its connection may go back.
+    pub(super) fn rest(&mut self) {
+        if let Backend::Postgres(loan) = &mut self.backend {
+            loan.rest();
+        }
+    }
+
     fn connection(&mut self) -> Connection<'_> {
         match &mut self.backend {
             Backend::Sqlite(connection) => Connection::Sqlite(connection),
-            Backend::Postgres(connection) => Connection::Postgres(connection),
+            Backend::Postgres(loan) => loan.connection(),
         }
     }
 
@@ -96,13 +102,5 @@ impl Tx {
             self.unanswered |= *error == DbError::NO_ANSWER;
         }
         result
-    }
-}
-
-impl Drop for Tx {
-    fn drop(&mut self) {
-        if let (true, Backend::Postgres(connection)) = (self.open, &mut self.backend) {
-            connection.close_on_drop();
-        }
     }
 }

@@ -65,6 +65,8 @@ impl From<FhirError> for EhrError {
             FhirError::TooMany { .. } => Self::Refused { code: "ehr-too-many" },
             FhirError::Forbidden(_) => Self::Refused { code: "ehr-forbidden" },
             FhirError::Token(error) if !error.is_passing() => Self::NotAdmitted,
+            // A token that was just given: the server has not heard of it yet, or takes none of ours at the moment.
+            FhirError::Unauthorized => Self::NotAdmitted,
             error if error.is_passing() => Self::Unavailable { code: "ehr-unavailable", retry_after: None },
             _ => Self::Refused { code: "ehr-refused" },
         }
@@ -125,6 +127,11 @@ mod tests {
     use super::*;
     use crate::fhir::{ParseFaultKind, TokenError};
     use rstest::rstest;
+
+    #[test]
+    fn whoever_is_refused_with_a_fresh_token_asks_again() {
+        assert_eq!(JobError::from(EhrError::from(FhirError::Unauthorized)), JobError::retry(NOT_ADMITTED));
+    }
 
     #[test]
     fn what_is_no_json_is_asked_for_again_and_a_resource_of_another_form_is_not() {

@@ -3,12 +3,12 @@
 use super::{Ehr, EhrError};
 use crate::{
     audit::{self, Action, Actor, AuditEntry, AuditSigner, Detail},
-    db::{Command, Db, DbError, Row, Tx, sql},
+    db::{Command, Db, DbError, Recovery, Row, Tx, sql},
     fhir::{IfNoneExist, PatchOperation, Resource, SearchMethod, SearchParams, WriteOutcome},
     kernel::{Id, Instruments, Tenant},
     vault::Vault,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 /// Marks ids of rows in the ledger.
@@ -19,6 +19,9 @@ pub const IDENTIFIER_SYSTEM: &str = "urn:ietf:rfc:3986";
 
 /// The code of a pending row whose last try has certainly not arrived.
 const NOT_SENT: &str = "not-sent";
+
+/// For how long after a recovery every create is looked up first: longer than any is tried.
+const LOOKED_UP_FOR: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// What makes two writes the same write.
 #[derive(Debug, Clone)]
@@ -76,9 +79,8 @@ impl Ledger {
         if let ("written", Some(reference)) = (entry.state.as_str(), entry.reference) {
             return Ok(WrittenRef { reference, version: entry.version });
         }
-        if entry.uncertain
-            && let Some(found) = find(ehr, resource_type, &intent.words).await?
-        {
+        let may_be_there = entry.uncertain || self.books_were_behind(intent.tenant).await?;
+        if may_be_there && let Some(found) = find(ehr, resource_type, (IDENTIFIER_SYSTEM, &intent.words)).await? {
             self.settle(intent, "written", Some(&found), None).await?;
             return Ok(found);
         }
@@ -91,26 +93,50 @@ impl Ledger {
         let outcome = ehr.client.create(resource_type, body, unless.as_ref()).await;
         // 412: more than one has our identifier, and one of them is as good as the other.
         if matches!(outcome, WriteOutcome::Conflict { .. })
-            && let Some(found) = find(ehr, resource_type, &intent.words).await?
+            && let Some(found) = find(ehr, resource_type, (IDENTIFIER_SYSTEM, &intent.words)).await?
         {
             self.settle(intent, "written", Some(&found), None).await?;
             return Ok(found);
         }
         match outcome {
             WriteOutcome::Written(written) | WriteOutcome::Existing(written) => {
-                let reference = match written.reference {
-                    Some(reference) => WrittenRef {
+                let reference = if let Some(reference) = written.reference {
+                    WrittenRef {
                         reference: reference.to_string(),
                         version: written.version.map(|version| version.as_str().to_owned()),
-                    },
+                    }
+                } else {
                     // A 201 without a Location: it is there, and its identifier finds it.
-                    None => find(ehr, resource_type, &intent.words).await?.ok_or(EhrError::Unknown)?,
+                    let ours = (IDENTIFIER_SYSTEM, intent.words.as_str());
+                    find(ehr, resource_type, ours).await?.ok_or(EhrError::Unknown)?
                 };
                 self.settle(intent, "written", Some(&reference), None).await?;
                 Ok(reference)
             }
             other => Err(self.failed(intent, other).await?),
         }
+    }
+
+    /// What was written under `identifier` (system and value) before the database was put back from a backup, and is not
+    /// in these books any more. Looked for only as long as such writes may come up again.
+    ///
+    /// # Errors
+    /// As the EHR says.
+    pub async fn written_before_restore(
+        &self,
+        ehr: &Ehr,
+        resource_type: &'static str,
+        identifier: (&str, &str),
+    ) -> Result<Option<WrittenRef>, EhrError> {
+        if self.books_were_behind(ehr.tenant).await? { find(ehr, resource_type, identifier).await } else { Ok(None) }
+    }
+
+    /// Whether a write that these books do not know may have been made before they were put back from a backup.
+    async fn books_were_behind(&self, tenant: Id<Tenant>) -> Result<bool, EhrError> {
+        let now = self.instruments.now();
+        let recovery = Recovery::of(&self.db, tenant).await?;
+        Ok(recovery
+            .is_some_and(|recovery| recovery.lifted_at.is_none_or(|lifted| now.duration_since(lifted) < LOOKED_UP_FOR)))
     }
 
     /// Changes parts of `resource` if it still is as it was read: by JSON Patch, or by PUT of the edited whole where the EHR
@@ -187,6 +213,8 @@ impl Ledger {
     async fn failed(&self, intent: &WriteIntent, outcome: WriteOutcome) -> Result<EhrError, EhrError> {
         let (state, code, error) = match outcome {
             WriteOutcome::Conflict { .. } => ("rejected", "conflict", EhrError::Conflict),
+            // Whoever was not let in has not been heard.
+            WriteOutcome::Rejected { status: 401, .. } => ("pending", NOT_SENT, EhrError::NotAdmitted),
             WriteOutcome::Rejected { status, .. } => {
                 metrics::counter!("chartwire_ehr_rejections_total", "status" => status.to_string()).increment(1);
                 ("rejected", "rejected", EhrError::Refused { code: "ehr-rejected" })
@@ -233,8 +261,8 @@ impl Ledger {
 
 /// The resource that carries our identifier. A server that ignores the parameter answers with anything: each match is
 /// looked at.
-async fn find(ehr: &Ehr, resource_type: &str, value: &str) -> Result<Option<WrittenRef>, EhrError> {
-    let params = SearchParams::new().with_token("identifier", IDENTIFIER_SYSTEM, value);
+async fn find(ehr: &Ehr, resource_type: &str, (system, value): (&str, &str)) -> Result<Option<WrittenRef>, EhrError> {
+    let params = SearchParams::new().with_token("identifier", system, value);
     let page = ehr.client.search(resource_type, params, SearchMethod::Get)?.all().await?;
     let ours = page.matches.iter().find(|found| carries(found, value));
     Ok(ours.and_then(|found| {

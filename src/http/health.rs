@@ -1,10 +1,10 @@
 //! `/healthz`, `/readyz` and `/metrics`.
 //!
 //! Readiness asks own parts only: an EHR, a carrier or a key service that is away must not take every node out of service.
-//! What an EHR refuses is named beside them.
+//! What an EHR refuses, and that texts are held after a restore, is named beside them.
 
 use crate::{
-    db::{Db, sql},
+    db::{Db, Recovery, sql},
     feed,
 };
 use axum::{
@@ -43,6 +43,16 @@ impl Part {
         let part = Self::new("feeds", move || {
             let db = db.clone();
             Box::pin(async move { feed::refused_feeds(&db).await.is_ok_and(|refused| refused == 0) })
+        });
+        Self { advisory: true, ..part }
+    }
+
+    /// No practice's database is being recovered. One that is takes what comes in, and no other node would send more.
+    #[must_use]
+    pub fn recovery(db: Db) -> Self {
+        let part = Self::new("recovery", move || {
+            let db = db.clone();
+            Box::pin(async move { Recovery::under_way(&db).await.is_ok_and(|under_way| under_way.is_empty()) })
         });
         Self { advisory: true, ..part }
     }

@@ -120,7 +120,14 @@ const POSTGRES_CLOCK: &str = "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::bi
 
 /// The kinds that one pool of a worker takes.
 #[derive(Debug, Clone)]
-pub(super) enum Kinds {
+pub(super) struct Kinds {
+    pub(super) which: Which,
+    /// Of these kinds, jobs of a tenant whose database was put back wait until that is recovered.
+    pub(super) held: Vec<&'static str>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Which {
     /// These.
     Only(Vec<&'static str>),
     /// All but these.
@@ -130,14 +137,23 @@ pub(super) enum Kinds {
 impl Kinds {
     /// As a condition on `j`. The names are the program's own constants, never input.
     fn condition(&self) -> String {
-        let (kinds, operator) = match self {
-            Self::Only(kinds) => (kinds, "IN"),
-            Self::Except(kinds) if kinds.is_empty() => return String::new(),
-            Self::Except(kinds) => (kinds, "NOT IN"),
+        let which = match &self.which {
+            Which::Only(kinds) => format!(" AND j.kind IN ({})", listed(kinds)),
+            Which::Except(kinds) if kinds.is_empty() => String::new(),
+            Which::Except(kinds) => format!(" AND j.kind NOT IN ({})", listed(kinds)),
         };
-        let names: Vec<String> = kinds.iter().map(|kind| format!("'{kind}'")).collect();
-        format!(" AND j.kind {operator} ({})", names.join(", "))
+        if self.held.is_empty() {
+            return which;
+        }
+        format!(
+            "{which} AND NOT (j.kind IN ({}) AND EXISTS (SELECT 1 FROM recovery r WHERE r.tenant = j.tenant AND r.lifted_at IS NULL))",
+            listed(&self.held)
+        )
     }
+}
+
+fn listed(kinds: &[&'static str]) -> String {
+    kinds.iter().map(|kind| format!("'{kind}'")).collect::<Vec<_>>().join(", ")
 }
 
 fn due(postgres: bool, kinds: &Kinds) -> String {

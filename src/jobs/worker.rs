@@ -2,10 +2,10 @@
 
 use super::{
     JobError, LeasedJob,
-    lease::{Claim, Finish, GiveBack, Kinds, anything_due, counts, next_due},
+    lease::{Claim, Finish, GiveBack, Kinds, Which, anything_due, counts, next_due},
 };
 use crate::{
-    db::{Db, DbError, Topic},
+    db::{Db, DbError, Recovery, Topic},
     kernel::{Instruments, entropy::below},
 };
 use futures_util::{
@@ -68,13 +68,22 @@ pub struct Worker {
     handlers: HashMap<&'static str, Handler>,
     last_resorts: HashMap<&'static str, LastResort>,
     reserved: Vec<Vec<&'static str>>,
+    held: Vec<&'static str>,
 }
 
 impl Worker {
     /// A worker that knows no kind of job yet.
     #[must_use]
     pub fn new(db: Db, instruments: Instruments, limits: WorkerLimits) -> Self {
-        Self { db, instruments, limits, handlers: HashMap::new(), last_resorts: HashMap::new(), reserved: Vec::new() }
+        Self {
+            db,
+            instruments,
+            limits,
+            handlers: HashMap::new(),
+            last_resorts: HashMap::new(),
+            reserved: Vec::new(),
+            held: Vec::new(),
+        }
     }
 
     /// Binds `kind` to its handler.
@@ -109,12 +118,23 @@ impl Worker {
         self
     }
 
+    /// Lets jobs of these kinds wait while their tenant's database, which was put back from a backup, is being
+    /// recovered: what they are about may have happened already.
+    #[must_use]
+    pub fn hold_in_recovery(mut self, kinds: &[&'static str]) -> Self {
+        self.held.extend(kinds);
+        self
+    }
+
     /// The reserved pools, and one for all other kinds, those that this program does not know among them.
     fn pools(&self) -> Vec<Pool> {
-        let others = Kinds::Except(self.reserved.concat());
-        let reserved = self.reserved.iter().cloned().map(Kinds::Only);
-        let places = self.limits.at_once as usize;
-        reserved.chain([others]).map(|kinds| Pool { kinds, places: Arc::new(Semaphore::new(places)) }).collect()
+        let others = Which::Except(self.reserved.concat());
+        self.reserved.iter().cloned().map(Which::Only).chain([others]).map(|which| self.pool(which)).collect()
+    }
+
+    fn pool(&self, which: Which) -> Pool {
+        let kinds = Kinds { which, held: self.held.clone() };
+        Pool { kinds, places: Arc::new(Semaphore::new(self.limits.at_once as usize)) }
     }
 
     /// Works until `stop`; then finishes what is in hand.
@@ -132,6 +152,10 @@ impl Worker {
             match counts(&self.db).await {
                 Ok(counts) => counts.record(),
                 Err(error) => tracing::warn!(%error, "the job queue cannot be counted"),
+            }
+            if let Ok(recoveries) = Recovery::under_way(&self.db).await {
+                let count = u32::try_from(recoveries.len()).unwrap_or(u32::MAX);
+                metrics::gauge!("chartwire_recoveries_under_way").set(count);
             }
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -170,12 +194,23 @@ impl Worker {
     /// # Errors
     /// [`DbError`] as the database refuses or is away.
     pub async fn run_due(&self) -> Result<usize, DbError> {
-        let pools = self.pools();
+        self.run_due_in(&self.pools()).await
+    }
+
+    /// The same for jobs of these kinds alone.
+    ///
+    /// # Errors
+    /// [`DbError`] as the database refuses or is away.
+    pub async fn run_due_of(&self, kinds: &[&'static str]) -> Result<usize, DbError> {
+        self.run_due_in(&[self.pool(Which::Only(kinds.to_vec()))]).await
+    }
+
+    async fn run_due_in(&self, pools: &[Pool]) -> Result<usize, DbError> {
         let mut total = 0;
         loop {
             let in_hand = TaskTracker::new();
             let mut started = 0;
-            for pool in &pools {
+            for pool in pools {
                 let Ok(place) = Arc::clone(&pool.places).acquire_owned().await else { return Ok(total) };
                 started += self.start_due(pool, place, &in_hand).await?;
             }

@@ -2,7 +2,7 @@
 
 use super::{
     Attempt, Class, Message, Question,
-    gate::{self, Decision, DropReason, HoldReason},
+    gate::{self, Decision, DropReason, Echo, HoldReason},
     journal::Journal,
     line, outbound,
     ports::Relevance,
@@ -14,7 +14,7 @@ use crate::{
     consent::{self, Standing},
     db::{Command, DbError, Tx, sql},
     jobs::{NewJob, enqueue},
-    kernel::{Id, Tenant},
+    kernel::{Id, Instruments, Tenant},
     practice::Practice,
     vault::Sealed,
 };
@@ -55,6 +55,8 @@ pub(super) struct CommitAttempt {
     pub(super) carrier: &'static str,
     pub(super) changed: NewJob,
     pub(super) journal: Journal,
+    /// For the job that tells of another text.
+    pub(super) instruments: Instruments,
 }
 
 impl Command for CommitAttempt {
@@ -72,6 +74,9 @@ impl Command for CommitAttempt {
         match decision {
             Decision::Hold { why, until } => Ok(Committed::Held(why, until)),
             Decision::Drop(why) => {
+                if let (DropReason::SentBefore, Some(Echo::Same(earlier))) = (why, facts.echo) {
+                    self.give_place_to(tx, &text, earlier, &line, facts.question_taken).await?;
+                }
                 self.dropping().run(tx, &text, why).await?;
                 Ok(Committed::Dropped(why))
             }

@@ -74,6 +74,15 @@ pub struct ReceivedTexts {
     pub unreadable: usize,
 }
 
+/// A carrier's list of what one number has sent.
+#[derive(Debug, Clone, Default)]
+pub struct SentTexts {
+    /// The texts, oldest first.
+    pub texts: Vec<CarrierOutbound>,
+    /// Entries of the list that could not be read; who asked must not believe that it has everything.
+    pub unreadable: usize,
+}
+
 /// A company that carries texts, with one account's credentials.
 pub trait Carrier: Send + Sync {
     /// The name under which messages and watermarks of this carrier are stored, such as `twilio`. Its webhooks are at
@@ -111,6 +120,15 @@ pub trait Carrier: Send + Sync {
         to: &'a PhoneNumber,
         since: Timestamp,
     ) -> BoxFuture<'a, Result<Vec<CarrierOutbound>, CarrierError>>;
+
+    /// Every text that was handed over for `ours` since `since`, to whomever, oldest first; those among them that have
+    /// not left yet, too. The whole list or an error, never a part of it in silence: entries that cannot be read are
+    /// counted. What the carrier itself has answered in our name is not in it.
+    fn sent_since<'a>(
+        &'a self,
+        ours: &'a PhoneNumber,
+        since: Timestamp,
+    ) -> BoxFuture<'a, Result<SentTexts, CarrierError>>;
 
     /// What the carrier knows now of the text that it calls `carrier_id`.
     fn status_of<'a>(&'a self, carrier_id: &'a str) -> BoxFuture<'a, Result<CarrierOutbound, CarrierError>>;

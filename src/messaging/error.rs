@@ -1,5 +1,6 @@
 //! What can go wrong in messaging.
 
+use super::carrier_port::CarrierError;
 use crate::{db::DbError, jobs::JobError, patient::PatientError, vault::VaultError};
 
 /// An error of messaging. Holds no text and no number.
@@ -14,6 +15,9 @@ pub enum MessagingError {
     /// The patient cannot be read.
     #[error(transparent)]
     Patient(#[from] PatientError),
+    /// The carrier does not tell what it was asked for.
+    #[error(transparent)]
+    Carrier(#[from] CarrierError),
     /// The text was addressed to a number that is not this tenant's.
     #[error("the receiving number is not one of this practice's numbers; check the carrier's webhook settings")]
     NotOurNumber,
@@ -34,6 +38,7 @@ impl From<MessagingError> for JobError {
             MessagingError::Db(error) => error.into(),
             MessagingError::Patient(error) => error.into(),
             MessagingError::Vault(_) => Self::retry("vault"),
+            MessagingError::Carrier(_) => Self::retry("carrier-list"),
             MessagingError::NotOurNumber => Self::dead("not-our-number"),
             MessagingError::NotConfigured => Self::retry("tenant-not-configured"),
             MessagingError::Template => Self::dead("template"),

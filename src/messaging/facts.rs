@@ -70,6 +70,11 @@ impl CommitAttempt {
             verified: self.verified(tx, text).await?,
             unverified_allowed: practice.unverified_numbers_allowed,
             guard_blocks: self.guard_blocks,
+            recovering: line.restored.is_some_and(|restored| restored.lifted_at.is_none()),
+            echo: match line.restored {
+                Some(restored) => self.echo(tx, text, restored, answers).await?,
+                None => None,
+            },
         })
     }
 

@@ -7,8 +7,11 @@ mod reason;
 
 pub use reason::{DropReason, HoldReason};
 
-use super::carrier_port::{ClearedText, OutgoingText};
-use crate::consent::Standing;
+use super::{
+    Message,
+    carrier_port::{ClearedText, OutgoingText},
+};
+use crate::{consent::Standing, kernel::Id};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -192,6 +195,16 @@ impl Class {
     }
 }
 
+/// How a text compares with those to its number that were read back from the carrier after a restore, and that no other
+/// text has turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Echo {
+    /// This one of them has the same words.
+    Same(Id<Message>),
+    /// One of them may be it.
+    Like,
+}
+
 /// What is known at the moment of the decision, under the number's lock.
 #[derive(Debug, Clone)]
 #[allow(clippy::struct_excessive_bools, reason = "independent facts, each read from its own place")]
@@ -234,6 +247,10 @@ pub struct Facts {
     pub unverified_allowed: bool,
     /// The content guard found something that must not leave.
     pub guard_blocks: bool,
+    /// The database was put back from a backup, and what has happened since is not read back yet.
+    pub recovering: bool,
+    /// What it would repeat, after a restore.
+    pub echo: Option<Echo>,
 }
 
 /// The decision.
@@ -274,6 +291,9 @@ pub fn class_now(class: Class, answers: Option<Timestamp>, now: Timestamp) -> Cl
 pub fn decide(class: Class, facts: &Facts) -> Decision {
     let class = class_now(class, facts.answers, facts.now);
     let rule = class.rule();
+    if facts.recovering {
+        return while_recovering(facts);
+    }
     if let Some(why) = forbidden(class, rule, facts) {
         return Decision::Drop(why);
     }
@@ -283,6 +303,15 @@ pub fn decide(class: Class, facts: &Facts) -> Decision {
         (Some(until), Some(expires)) if until >= expires => Decision::Drop(DropReason::Expired),
         _ => Decision::Hold { why, until },
     }
+}
+
+/// What is known is behind what has happened: nothing leaves, whatever it is, and nothing is dropped for it but what is
+/// stale by its own word.
+fn while_recovering(facts: &Facts) -> Decision {
+    if facts.expires_at.is_some_and(|expires| facts.now >= expires) {
+        return Decision::Drop(DropReason::Expired);
+    }
+    Decision::Hold { why: HoldReason::Recovering, until: None }
 }
 
 /// Turns a text whose attempt has been committed on [`Decision::Clear`] into what a carrier takes. Called by the sender
@@ -322,6 +351,8 @@ fn forbidden(class: Class, rule: Rule, facts: &Facts) -> Option<DropReason> {
     };
     let unverified = rule.unverified == Unverified::BySwitch && !facts.verified && !facts.unverified_allowed;
     [
+        (matches!(facts.echo, Some(Echo::Same(_))), DropReason::SentBefore),
+        (matches!(facts.echo, Some(Echo::Like)), DropReason::MaybeSentBefore),
         (is_late && facts.question_taken, DropReason::QuestionOpen),
         (is_late, DropReason::Expired),
         (refused_by_stop, DropReason::Stopped),

@@ -36,6 +36,14 @@ impl Journal {
         self.write(tx, entry).await
     }
 
+    /// A text of ours was found in the carrier's list after a restore.
+    pub(super) async fn read_back(&self, tx: &mut Tx, text: Id<Message>, carrier_id: &str) -> Result<(), DbError> {
+        let entry = AuditEntry::new(Actor::System(COMPONENT), Action::Send, "read-back")
+            .about("message", text)
+            .with_detail(Detail::new().foreign_id("carrier_id", carrier_id));
+        self.write(tx, entry).await
+    }
+
     pub(super) async fn cleared(
         &self,
         tx: &mut Tx,

@@ -17,6 +17,16 @@ pub type NumberToken = Vec<u8>;
 pub(super) struct Line {
     pub(super) unread: u32,
     pub(super) unsettled: Option<Id<Attempt>>,
+    pub(super) last_inbound_at: Option<Timestamp>,
+    /// Where the tenant's database was ever put back from a backup.
+    pub(super) restored: Option<Restored>,
+}
+
+/// When a database that was put back was marked, and when it was recovered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Restored {
+    pub(super) marked_at: Timestamp,
+    pub(super) lifted_at: Option<Timestamp>,
 }
 
 /// Locks the line of `number` until the end of the transaction.
@@ -24,12 +34,22 @@ pub(super) async fn lock(tx: &mut Tx, tenant: Id<Tenant>, number: &[u8]) -> Resu
     let row = tx
         .one(
             sql("INSERT INTO number_line (tenant, number_token, unread) VALUES ($1, $2, 0) \
-                 ON CONFLICT (tenant, number_token) DO UPDATE SET unread = number_line.unread RETURNING unread, unsettled_attempt")
+                 ON CONFLICT (tenant, number_token) DO UPDATE SET unread = number_line.unread \
+                 RETURNING unread, unsettled_attempt, last_inbound_at, \
+                 (SELECT r.marked_at FROM recovery r WHERE r.tenant = $1) AS marked_at, \
+                 (SELECT r.lifted_at FROM recovery r WHERE r.tenant = $1) AS lifted_at")
             .bind(tenant)
             .bind(number),
         )
         .await?;
-    Ok(Line { unread: row.get("unread")?, unsettled: row.get("unsettled_attempt")? })
+    let marked_at: Option<Timestamp> = row.get("marked_at")?;
+    let lifted_at = row.get("lifted_at")?;
+    Ok(Line {
+        unread: row.get("unread")?,
+        unsettled: row.get("unsettled_attempt")?,
+        last_inbound_at: row.get("last_inbound_at")?,
+        restored: marked_at.map(|marked_at| Restored { marked_at, lifted_at }),
+    })
 }
 
 /// Locks the line of `number` until the end of the transaction, for the rooms above.

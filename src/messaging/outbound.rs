@@ -104,6 +104,8 @@ pub struct NewText {
     pub question: Option<NewQuestion>,
     /// The text that it answers.
     pub in_response_to: Option<Id<Message>>,
+    /// The hour that was planned for it, however late it is queued.
+    pub due_at: Option<Timestamp>,
     /// Not before.
     pub not_before: Option<Timestamp>,
     /// Stale from then on; where nobody says, [`gate::LONGEST_WAIT`] after it may leave: no text waits for ever.
@@ -222,8 +224,8 @@ pub async fn queue(tx: &mut Tx, prepared: &PreparedText) -> Result<Id<Message>, 
     tx.execute(
         sql("INSERT INTO message (tenant, id, direction, conversation, patient, our_number, number_token, number, class, category, language, \
              template_key, parameters, body, media_count, author, in_response_to, about, about_version, workflow, asks, quiet_overridden, \
-             not_before, expires_at, state, created_at) \
-             VALUES ($1, $2, 'out', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)")
+             not_before, expires_at, due_at, state, created_at) \
+             VALUES ($1, $2, 'out', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)")
         .bind(text.tenant)
         .bind(prepared.id)
         .bind(conversation)
@@ -246,6 +248,7 @@ pub async fn queue(tx: &mut Tx, prepared: &PreparedText) -> Result<Id<Message>, 
         .bind(text.quiet_overridden)
         .bind(text.not_before)
         .bind(prepared.expires_at)
+        .bind(text.due_at)
         .bind(state::QUEUED)
         .bind(prepared.created_at),
     )

@@ -109,6 +109,26 @@ impl Puller {
         Ok(())
     }
 
+    /// Reads again what every number of `tenant` has received since `since`, after a restore: what was acknowledged
+    /// then is not here any more. What is known has no effect.
+    ///
+    /// # Errors
+    /// [`MessagingError`] as carrier, vault or database are away; what was taken in stays.
+    pub async fn read_back(&self, tenant: Id<Tenant>, since: Timestamp) -> Result<ReceivedBack, MessagingError> {
+        let practice = self.practices.get(tenant).ok_or(MessagingError::NotConfigured)?;
+        let carrier = self.carriers.get(&tenant).ok_or(MessagingError::NotConfigured)?;
+        let mut back = ReceivedBack::default();
+        for own in &practice.numbers {
+            let received = carrier.received_since(&own.number, since).await?;
+            let known = self.known(tenant, carrier.name(), &received.texts).await?;
+            back.listed += received.texts.len();
+            back.new += received.texts.iter().filter(|text| !known.contains(&text.carrier_id)).count();
+            back.unreadable += received.unreadable;
+            self.accept_missed(&practice, carrier.name(), &received.texts).await?;
+        }
+        Ok(back)
+    }
+
     /// Takes in what is not known yet: the texts of one sender in their order, several senders at once, so that their
     /// commits share a transaction. Known ones cost no write: a run that is cut off has come further than the last.
     async fn accept_missed(
@@ -169,6 +189,17 @@ impl Puller {
         };
         Ok(from.checked_sub(back).unwrap_or(Timestamp::MIN))
     }
+}
+
+/// What the carrier's list of received texts showed after a restore.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReceivedBack {
+    /// Texts on the list.
+    pub listed: usize,
+    /// Those among them that were not here.
+    pub new: usize,
+    /// Entries that cannot be read: the list has to be read again.
+    pub unreadable: usize,
 }
 
 struct Schedule(NewJob);

@@ -26,12 +26,15 @@ pub(super) struct OutboundRow {
     pub(super) quiet_overridden: bool,
     pub(super) not_before: Option<Timestamp>,
     pub(super) expires_at: Option<Timestamp>,
+    pub(super) due_at: Option<Timestamp>,
+    pub(super) created_at: Timestamp,
+    pub(super) template_key: Option<String>,
     pub(super) state: String,
 }
 
 /// The columns that [`OutboundRow::read`] needs.
 pub(super) const OUTBOUND: &str = "id, patient, our_number, number_token, class, category, author, about, about_version, \
-     workflow, in_response_to, asks, quiet_overridden, not_before, expires_at, state";
+     workflow, in_response_to, asks, quiet_overridden, not_before, expires_at, due_at, created_at, template_key, state";
 
 impl OutboundRow {
     pub(super) fn read(row: &Row) -> Result<Self, DbError> {
@@ -56,6 +59,9 @@ impl OutboundRow {
             quiet_overridden: row.get("quiet_overridden")?,
             not_before: row.get("not_before")?,
             expires_at: row.get("expires_at")?,
+            due_at: row.get("due_at")?,
+            created_at: row.get("created_at")?,
+            template_key: row.get("template_key")?,
             state: row.get("state")?,
         })
     }

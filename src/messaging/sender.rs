@@ -260,6 +260,7 @@ impl Sender {
             carrier,
             changed: changed_job(instruments, tenant, opened.row.id, &opened.row.number_token)?,
             journal: Journal::of(vault, instruments, tenant).await.map_err(MessagingError::from)?,
+            instruments: instruments.clone(),
         })
     }
 

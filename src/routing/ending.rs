@@ -79,6 +79,8 @@ impl Weight {
     fn asks_a_person(self, ending: Ending) -> bool {
         use FailureClass as Failure;
         match self {
+            // It had left.
+            _ if ending == Ending::Dropped(DropReason::SentBefore) => return false,
             Self::Staff | Self::Emergency => return true,
             // Later texts to the number wait until it is settled, whatever it said.
             _ if ending == Ending::Unknown => return true,
@@ -87,7 +89,9 @@ impl Weight {
         }
         match ending {
             // What is true now is told instead; who said STOP gets no text, by their own wish.
-            Ending::Dropped(DropReason::NoLongerTrue | DropReason::Stopped | DropReason::Deceased)
+            Ending::Dropped(
+                DropReason::NoLongerTrue | DropReason::Stopped | DropReason::Deceased | DropReason::SentBefore,
+            )
             | Ending::Failed(Failure::OptedOut) => false,
             Ending::Dropped(DropReason::NoConsent | DropReason::Unverified) => self == Self::Answer,
             // A reminder has had its time then. Of the carrier's troubles a day's reminders die together: that is one
@@ -102,7 +106,11 @@ impl Weight {
                 | Failure::Unregistered,
             ) => self != Self::Reminder,
             Ending::Dropped(
-                DropReason::Guard | DropReason::Unreadable | DropReason::NotTheirNumber | DropReason::QuestionOpen,
+                DropReason::Guard
+                | DropReason::Unreadable
+                | DropReason::NotTheirNumber
+                | DropReason::QuestionOpen
+                | DropReason::MaybeSentBefore,
             )
             | Ending::Failed(_)
             | Ending::Unknown => true,

@@ -238,6 +238,7 @@ impl ReplyReader {
             workflow: None,
             question: None,
             in_response_to: Some(received.text.id),
+            due_at: None,
             not_before: None,
             expires_at: now.checked_add(ANSWER_WITHIN).ok(),
             quiet_overridden: false,

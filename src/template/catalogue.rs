@@ -22,7 +22,7 @@ const HOUSE: [&str; 2] = [include_str!("texts/en.toml"), include_str!("texts/es.
 /// Texts in every language, each in all the versions that were ever sent.
 #[derive(Debug, Clone)]
 pub struct Catalogue {
-    texts: BTreeMap<(TextKey, Language), Vec<Text>>,
+    pub(super) texts: BTreeMap<(TextKey, Language), Vec<Text>>,
     opt_out: BTreeMap<Language, String>,
 }
 

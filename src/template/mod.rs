@@ -10,6 +10,7 @@ mod form;
 mod key;
 pub mod lint;
 mod params;
+mod recognise;
 mod segments;
 mod value;
 mod wording;

@@ -18,7 +18,7 @@ use crate::{
     intent::{Context, Intent},
     jobs::{JobError, LeasedJob, Outcome},
     kernel::{Id, Patient, Tenant},
-    messaging::{self, Message, state},
+    messaging::{self, Message, gate::DropReason, state},
     practice::Practice,
     routing::{NewTask, TaskReason, open_task},
     template::TextKey,
@@ -209,9 +209,11 @@ impl Workflows {
     pub(super) async fn notice_changed(&self, tenant: Id<Tenant>, message: Id<Message>) -> Outcome {
         let query =
             sql("SELECT m.workflow FROM message m JOIN workflow w ON w.tenant = m.tenant AND w.id = m.workflow \
-             WHERE m.tenant = $1 AND m.id = $2 AND m.state IN ($3, $4, $5) AND w.kind = $6 AND w.state = $7");
+             WHERE m.tenant = $1 AND m.id = $2 AND m.state IN ($3, $4, $5) AND w.kind = $6 AND w.state = $7 \
+             AND (m.state_reason IS NULL OR m.state_reason <> $8)");
         let query = query.bind(tenant).bind(message).bind(state::UNDELIVERED).bind(state::FAILED).bind(state::DROPPED);
-        let Some(found) = self.db.optional(query.bind(REFILL).bind(stage::ASKED)).await? else { return Ok(()) };
+        let query = query.bind(REFILL).bind(stage::ASKED).bind(DropReason::SentBefore.code());
+        let Some(found) = self.db.optional(query).await? else { return Ok(()) };
         let row = self.db.one(WorkflowRow::with_id(tenant, found.get("workflow")?)).await?;
         let mut row = WorkflowRow::read(&row)?;
         let refill: Refill = parsed(&row.data)?;

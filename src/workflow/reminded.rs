@@ -59,7 +59,9 @@ impl Command for EndWithText {
         if stored == state::DROPPED && reason.as_deref() == Some(DropReason::NoLongerTrue.code()) {
             return self.untrue(tx).await;
         }
-        let Some(ended) = plan_state(&stored) else { return Ok(()) };
+        let had_left = stored == state::DROPPED && reason.as_deref() == Some(DropReason::SentBefore.code());
+        let ended = if had_left { Some(PlanState::Sent) } else { plan_state(&stored) };
+        let Some(ended) = ended else { return Ok(()) };
         tx.execute(
             sql("UPDATE reminder_plan SET state = $3, reason = $4 WHERE tenant = $1 AND message = $2")
                 .bind(self.tenant)

@@ -31,6 +31,7 @@ const AFTER_ANSWER: SignedDuration = SignedDuration::from_secs(5);
 struct DueVisit {
     appointment: Appointment,
     due: ReminderDue,
+    planned_for: Timestamp,
     expires: Timestamp,
 }
 
@@ -100,7 +101,7 @@ impl Workflows {
             judged = judge(appointment.visit());
         }
         match judged {
-            Verdict::Send { expires } => Ok(Some(DueVisit { appointment, due, expires })),
+            Verdict::Send { expires } => Ok(Some(DueVisit { appointment, due, planned_for: plan.due, expires })),
             Verdict::Wait(until) => Err(JobError::Postpone { code: "not-yet", until }),
             Verdict::End(state, reason) => {
                 self.end(practice.tenant, due, state, reason, None).await?;
@@ -200,6 +201,7 @@ impl Workflows {
         Ok(Saying::new(key, params, Category::Appointment)
             .about(&first.appointment.id, version)
             .asking(Context::AppointmentReminder, asks_until.unwrap_or(start))
+            .planned_for(first.planned_for)
             .until(expires))
     }
 

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     jobs::{JobError, LeasedJob, Outcome},
     kernel::{Id, Tenant},
-    messaging::{Message, state},
+    messaging::{Message, gate::DropReason, state},
     practice::Practice,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -215,7 +215,8 @@ impl Workflows {
         let text = self.thread.find(tenant, message).await?;
         // One that was never sent because it had become untrue was not read either.
         Ok(text.is_some_and(|text| {
-            text.state == state::QUEUED || (text.state == state::DROPPED && text.sent_at.is_none())
+            let had_left = text.state_reason.as_deref() == Some(DropReason::SentBefore.code());
+            text.state == state::QUEUED || (text.state == state::DROPPED && text.sent_at.is_none() && !had_left)
         }))
     }
 }

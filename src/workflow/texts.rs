@@ -59,6 +59,7 @@ pub(super) struct Saying {
     pub(super) about: Option<String>,
     pub(super) about_version: Option<String>,
     pub(super) question: Option<NewQuestion>,
+    pub(super) due: Option<Timestamp>,
     pub(super) not_before: Option<Timestamp>,
     pub(super) expires: Option<Timestamp>,
 }
@@ -72,6 +73,7 @@ impl Saying {
             about: None,
             about_version: None,
             question: None,
+            due: None,
             not_before: None,
             expires: None,
         }
@@ -92,6 +94,11 @@ impl Saying {
     pub(super) fn offering(self, offered: Vec<Offered>, expires_at: Timestamp) -> Self {
         let question = NewQuestion { context: Context::RescheduleOffer, cancel_pending: false, offered, expires_at };
         Self { question: Some(question), ..self }
+    }
+
+    /// It was planned for `instant`.
+    pub(super) fn planned_for(self, instant: Timestamp) -> Self {
+        Self { due: Some(instant), ..self }
     }
 
     /// Stale from `instant` on.
@@ -165,6 +172,7 @@ impl Workflows {
             workflow: Some(workflow),
             question: saying.question,
             in_response_to: answers,
+            due_at: saying.due,
             not_before: saying.not_before,
             expires_at: saying.expires,
             quiet_overridden: false,

@@ -47,6 +47,8 @@ mod races;
 #[cfg(test)]
 mod recipient;
 #[cfg(test)]
+mod recovery;
+#[cfg(test)]
 mod rereading;
 #[cfg(test)]
 mod rooms;

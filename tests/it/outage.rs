@@ -84,6 +84,21 @@ both_databases! {
         service.stop().await;
     }
 
+    async fn a_text_is_filed_although_fresh_tokens_were_refused_for_a_while(database: TestDatabase) {
+        let service = reminded(&database).await;
+        let refuse = |method| FaultRule { times: Some(4), ..FaultRule::on(Fault::Unauthorized, method, "/fhir/") };
+        service.ehr.misbehaviour().add(refuse("POST"));
+        service.ehr.misbehaviour().add(refuse("GET"));
+        service.text(ANA, "my knee hurts more today").await;
+        service.settle().await;
+        assert!(service.ehr.misbehaviour().rules()[0].times < Some(3), "twice in a row, and so not by a renewed token");
+        an_hour_without_ehr(&service).await;
+        the_ehr_is_back(&service).await;
+        ends(&service, &ANA_LOPEZ, &[REMINDER, "< my knee"]).await;
+        books_are_closed(&service).await;
+        service.stop().await;
+    }
+
     async fn an_update_in_the_chart_that_was_not_confirmed_is_found_written(database: TestDatabase) {
         let service = reminded(&database).await;
         service.carrier.faults().add(CarrierFault::new(FaultKind::HoldQueue));

@@ -95,6 +95,11 @@ fn start() -> Option<Server> {
     Some(Server { port, _watch: watch.stdin.take().unwrap() })
 }
 
+/// A program that comes with the server.
+pub(crate) fn program(name: &str) -> PathBuf {
+    programs().unwrap().join(name)
+}
+
 /// The folder with the newest server programs that are new enough.
 fn programs() -> Option<PathBuf> {
     let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();

@@ -3,8 +3,9 @@
 //! Time stands still unless a test moves it, and due jobs run when a test says so: nothing here waits for a clock.
 
 mod agree;
+mod elsewhere;
 
-use self::agree::Agree;
+use self::{agree::Agree, elsewhere::Serving};
 use crate::{database::TestDatabase, settings_file::SettingsFile};
 use chartwire::{
     app::{App, Running},
@@ -23,13 +24,7 @@ use chartwire::{
     vault::Kek,
 };
 use jiff::{SignedDuration, Timestamp};
-use std::{
-    io,
-    net::{Ipv4Addr, SocketAddr},
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use zeroize::Zeroizing;
 
@@ -86,8 +81,10 @@ pub(crate) struct Service {
     pub(crate) tenant: Id<Tenant>,
     setting: Setting,
     settings: Settings,
-    server: tokio::task::JoinHandle<()>,
-    _folder: tempfile::TempDir,
+    /// The settings as they are written, and the signing key.
+    written: (String, String),
+    serving: Serving,
+    folder: tempfile::TempDir,
 }
 
 /// The phones in the room: patients, one of them on a landline, and a stranger.
@@ -107,19 +104,19 @@ impl Service {
         let key = SigningKey::generate_pem(SigningAlgorithm::Es384).unwrap();
         let ehr = start_ehr(&base, &key, &instruments).await;
         let folder = tempfile::tempdir().unwrap();
-        let settings = settings(&base, carrier.api_base().as_str(), &ehr, setting);
+        let text = settings(&base, carrier.api_base().as_str(), &ehr, setting);
         let secrets = Secrets { database: database.url().to_owned(), key: key.to_string() };
-        let settings = Settings::parse(&settings, folder.path(), &secrets).unwrap_or_else(|error| panic!("{error}"));
-        let app = App::build(&settings, Running::with(instruments.clone())).await.unwrap();
+        let settings = Settings::parse(&text, folder.path(), &secrets).unwrap_or_else(|error| panic!("{error}"));
+        let app = Box::pin(App::build(&settings, Running::with(instruments.clone()))).await.unwrap();
         let tenant = app.tenant(SLUG).unwrap();
-        let router = app.router().into_make_service_with_connect_info::<SocketAddr>();
-        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { app, carrier, ehr, clock, instruments, base, tenant, setting, settings, server, _folder: folder }
+        let serving = Serving::start(listener, &app);
+        let written = (text, key.to_string());
+        Self { app, carrier, ehr, clock, instruments, base, tenant, setting, settings, written, serving, folder }
     }
 
     /// Another node of the same installation, with connections of its own, in the runtime that asks for it.
     pub(crate) async fn another_node(&self) -> App {
-        App::build(&self.settings, Running::with(self.instruments.clone())).await.unwrap()
+        Box::pin(App::build(&self.settings, Running::with(self.instruments.clone()))).await.unwrap()
     }
 
     /// Puts another carrier in this one's place, on `port` or on a free one. Who knows only the old port is refused.
@@ -150,6 +147,7 @@ impl Service {
             workflow: None,
             question: None,
             in_response_to: None,
+            due_at: None,
             not_before: None,
             expires_at: None,
             quiet_overridden: false,
@@ -219,7 +217,7 @@ impl Service {
     }
 
     pub(crate) async fn stop(self) {
-        self.server.abort();
+        self.serving.server.abort();
         self.carrier.shutdown().await;
         self.ehr.shutdown().await;
         self.app.close().await;

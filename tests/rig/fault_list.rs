@@ -82,6 +82,7 @@ fn of_carrier() -> Vec<Fault> {
     let one = |name, fault| Fault { name, deed: Deed::Carrier(vec![fault]) };
     // Where nobody can know whether a text left, a number waits for a person: few at a time, or nobody is left to text.
     vec![
+        one("carrier-gone", json!({ "kind": "all_down" })),
         one("carrier-slow", late("delay", 2_000, "any", UNCOUNTED)),
         one("carrier-late", late("delay", 17_000, "sends", 4)),
         one("carrier-answer-lost", carrier("answer_lost", "sends", 60, UNCOUNTED)),
@@ -101,7 +102,6 @@ fn of_carrier() -> Vec<Fault> {
         one("carrier-garbage", carrier("garbage_answer", "any", 60, UNCOUNTED)),
         one("carrier-page", carrier("page_answer", "any", 50, 4)),
         one("carrier-truncated", carrier("truncated_answer", "any", 60, UNCOUNTED)),
-        one("carrier-gone", json!({ "kind": "all_down" })),
         one("reports-twice", carrier("duplicate_callbacks", "sends", 100, UNCOUNTED)),
         one("reports-reordered", carrier("reorder_callbacks", "sends", 100, UNCOUNTED)),
         one("reports-dropped", carrier("drop_callbacks", "sends", 100, UNCOUNTED)),

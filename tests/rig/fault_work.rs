@@ -11,6 +11,7 @@ use crate::{
 };
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
+use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use std::{
     collections::BTreeMap,
@@ -24,8 +25,8 @@ use tokio::task::JoinSet;
 const FULL: u64 = 512;
 /// The practice of the sandbox in URLs.
 const PRACTICE: &str = "riverside";
-/// How often the tokens are revoked.
-const REVOKED_EVERY: Duration = Duration::from_millis(500);
+/// How often it is looked whether a fault has struck, and the tokens are revoked.
+const TICK: Duration = Duration::from_millis(500);
 /// How much longer a fault lasts that has not struck yet.
 const STRIKES_WITHIN: Duration = Duration::from_secs(30);
 
@@ -64,9 +65,9 @@ struct Counted {
     inbound: usize,
     outbound: usize,
     failed: BTreeMap<u64, u64>,
-    /// How often a token was asked for.
+    /// How often a token was asked for; counted only where tokens are revoked.
     renewed: u64,
-    /// Requests to the carrier.
+    /// Requests to the carrier; counted only where its fault does not count itself.
     asked: u64,
     /// Connections that the proxies struck.
     struck: u64,
@@ -84,7 +85,7 @@ impl Scene {
 
     /// Brings the fault on for so long, takes it away and waits until the service says that it is ready.
     pub(crate) async fn bring_on(&mut self, fault: &Fault, seconds: u64, wrong: &mut Vec<String>) -> Result<Figures> {
-        let before = self.count().await?;
+        let before = self.count(&fault.deed).await?;
         let (mut writing, mut flooded) = (JoinSet::new(), None);
         self.begin(&fault.deed).await?;
         let until = Instant::now() + Duration::from_secs(seconds);
@@ -95,7 +96,7 @@ impl Scene {
         let mut struck = 0;
         while Instant::now() < until || (struck == 0 && Instant::now() < until + STRIKES_WITHIN) {
             self.blows.push(Timestamp::now());
-            tokio::time::sleep(REVOKED_EVERY).await;
+            tokio::time::sleep(TICK).await;
             if let Deed::Tokens(_) = fault.deed {
                 self.outside.revoke_tokens().await?;
             }
@@ -110,7 +111,7 @@ impl Scene {
         self.service.ready(&self.outside.http).await?;
         let ready_after = ended.elapsed();
         while writing.join_next().await.is_some() {}
-        let after = self.count().await?;
+        let after = self.count(&fault.deed).await?;
         let failed = since(&before.failed, &after.failed);
         let (written, accepted) = (after.inbound - before.inbound, after.outbound - before.outbound);
         let figures = Figures { struck, written, failed, accepted, ready_after, flooded };
@@ -121,18 +122,18 @@ impl Scene {
     /// How often the fault that is on has struck so far.
     async fn struck(&self, deed: &Deed, before: &Counted) -> Result<u64> {
         Ok(match deed {
-            Deed::Ehr(ordered) | Deed::Carrier(ordered) if ordered.iter().any(|fault| fault.get("times").is_some()) => {
+            Deed::Ehr(ordered) | Deed::Carrier(ordered) if is_counted(ordered) => {
                 let times = ordered.iter().filter_map(|fault| fault.get("times")?.as_u64()).sum::<u64>();
                 times.saturating_sub(self.outside.faults_left().await?)
             }
-            Deed::Ehr(_) | Deed::Carrier(_) => self.count().await?.asked - before.asked,
-            Deed::Tokens(_) => self.count().await?.renewed - before.renewed,
+            Deed::Ehr(_) | Deed::Carrier(_) => self.count(deed).await?.asked - before.asked,
+            Deed::Tokens(_) => self.count(deed).await?.renewed - before.renewed,
             Deed::Front => self.struck_connections() - before.struck,
             // Whoever writes is kept waiting for the lock.
-            Deed::Database(Trouble::Locked) => (self.count().await?.inbound - before.inbound) as u64,
+            Deed::Database(Trouble::Locked) => (self.count(deed).await?.inbound - before.inbound) as u64,
             Deed::Database(_) | Deed::Flood(_) => match &self.database {
                 Some(_) => self.struck_connections() - before.struck,
-                None => since(&before.failed, &self.count().await?.failed).values().sum(),
+                None => since(&before.failed, &self.count(deed).await?.failed).values().sum(),
             },
         })
     }
@@ -148,9 +149,7 @@ impl Scene {
 
     async fn begin(&mut self, deed: &Deed) -> Result<()> {
         match deed {
-            Deed::Ehr(rules) | Deed::Tokens(rules) => {
-                self.outside.misbehave(&serde_json::json!({ "rules": rules })).await?
-            }
+            Deed::Ehr(rules) | Deed::Tokens(rules) => self.outside.misbehave(&json!({ "rules": rules })).await?,
             Deed::Carrier(faults) => {
                 for fault in faults {
                     self.outside.carrier_fault(fault).await?;
@@ -200,10 +199,14 @@ impl Scene {
         self.front.struck() + self.database.as_ref().map_or(0, |database| database.struck())
     }
 
-    async fn count(&self) -> Result<Counted> {
+    async fn count(&self, deed: &Deed) -> Result<Counted> {
         let messages = self.outside.messages().await?;
         let inbound = messages.iter().filter(|one| text(one, "/direction") == "inbound").count();
-        let (ehr, carrier) = self.outside.requests().await?;
+        let (ehr, carrier) = match deed {
+            Deed::Tokens(_) => self.outside.requests().await?,
+            Deed::Carrier(ordered) if !is_counted(ordered) => self.outside.requests().await?,
+            _ => Default::default(),
+        };
         let renewed = ehr.iter().filter(|request| request.starts_with("POST /auth/token")).count() as u64;
         Ok(Counted {
             inbound,
@@ -214,6 +217,11 @@ impl Scene {
             struck: self.struck_connections(),
         })
     }
+}
+
+/// Whether the party that misbehaves counts how often it did.
+fn is_counted(ordered: &[Value]) -> bool {
+    ordered.iter().any(|fault| fault.get("times").is_some())
 }
 
 /// Whether inbound texts may have to be fetched after it.

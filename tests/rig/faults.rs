@@ -20,7 +20,7 @@ use std::{
 use tokio::sync::watch;
 
 /// How long the service is left in peace between two faults, in seconds.
-const PEACE: u64 = 3;
+const PEACE: u64 = 2;
 
 /// How the rig is run.
 #[derive(clap::Args)]

@@ -1,6 +1,6 @@
 //! A flood: patients who write all at once, and strangers who hold large bodies open. What it does to the service's memory.
 
-use crate::{clinic, load::Phase, needles::MARK, outside::Outside, processes::Service};
+use crate::{clinic, needles::MARK, outside::Outside, processes::Service};
 use anyhow::Result;
 use chartwire::sandbox::clinic::PHONE;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -16,7 +16,7 @@ use tokio::{
 pub(crate) const MAY_GROW: u64 = 112 << 20;
 
 /// Texts that are written, and how many of them at once.
-const TEXTS: (u64, usize) = (240, 120);
+const TEXTS: (u64, usize) = (160, 80);
 /// Connections that hold a body open: together far more than [`MAY_GROW`].
 const HELD: usize = 400;
 /// The largest part of a body of one mebibyte that the settings let in.
@@ -57,7 +57,7 @@ pub(crate) fn write(outside: &Outside) -> JoinSet<()> {
 /// Holds bodies open against the service, and watches its memory until all are answered or broken off.
 pub(crate) async fn hold(service: &Service, tenant: &str) -> Result<Flooded> {
     let mut flooded = Flooded { written: TEXTS.0, before: service.resident()?, ..Flooded::default() };
-    let (finish, finished) = watch::channel(Phase::Busy);
+    let (finish, finished) = watch::channel(false);
     let mut held = JoinSet::new();
     for _ in 0..HELD {
         held.spawn(held_open(service.address, format!("/carriers/twilio/{tenant}/inbound"), finished.clone()));
@@ -66,7 +66,7 @@ pub(crate) async fn hold(service: &Service, tenant: &str) -> Result<Flooded> {
         tokio::time::sleep(Duration::from_millis(100)).await;
         flooded.most = flooded.most.max(service.resident()?);
     }
-    finish.send_replace(Phase::Over);
+    finish.send_replace(true);
     while let Some(answer) = held.join_next().await {
         flooded.refused += usize::from(answer? != Some(403));
         flooded.most = flooded.most.max(service.resident()?);
@@ -75,7 +75,7 @@ pub(crate) async fn hold(service: &Service, tenant: &str) -> Result<Flooded> {
 }
 
 /// Sends a webhook that nobody has signed, all but its last byte, and that one at the end. The status of the answer.
-async fn held_open(service: SocketAddr, path: String, mut finished: watch::Receiver<Phase>) -> Option<u16> {
+async fn held_open(service: SocketAddr, path: String, mut finished: watch::Receiver<bool>) -> Option<u16> {
     let exchange = async {
         let mut connection = TcpStream::connect(service).await.ok()?;
         let head = format!(
@@ -85,7 +85,7 @@ async fn held_open(service: SocketAddr, path: String, mut finished: watch::Recei
         connection.write_all(head.as_bytes()).await.ok()?;
         // A service that does not want the body may close while it is written.
         let _ = connection.write_all(&vec![b'a'; BODY - 1]).await;
-        let _ = finished.wait_for(|phase| *phase == Phase::Over).await;
+        let _ = finished.wait_for(|finished| *finished).await;
         let _ = connection.write_all(b"a").await;
         let mut answer = [0; 12];
         connection.read_exact(&mut answer).await.ok()?;

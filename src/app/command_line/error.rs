@@ -1,8 +1,8 @@
 //! Why a command could not be done.
 
 use crate::{
-    app::AppError, audit::AuditError, config::ConfigError, consent::ConsentError, db::DbError, ehr::EhrError,
-    jobs::JobError, patient::PatientError, vault::VaultError,
+    app::AppError, audit::AuditError, config::ConfigError, consent::ConsentError, db::DbError, db::SnapshotError,
+    ehr::EhrError, jobs::JobError, patient::PatientError, vault::VaultError,
 };
 
 /// Why a command could not be done. Each says what to do.
@@ -17,6 +17,9 @@ pub enum CommandError {
     /// The database.
     #[error("the database cannot be used: {0}")]
     Db(#[from] DbError),
+    /// A backup cannot be made or put in place.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// The keys.
     #[error("the keys cannot be used: {0}")]
     Vault(#[from] VaultError),

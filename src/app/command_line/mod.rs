@@ -4,9 +4,11 @@
 //! and says how it ended. Always: results go to standard output and remarks to standard error; what changes something
 //! is in the audit log with the operator's name; nothing prints protected information or a secret, except
 //! `keys generate` the key that it made, and `classify` and `guard` what they were given an answer to; only `serve`,
-//! `migrate` and the demo bring a database up to date, every other command refuses one that is not.
+//! `migrate` and the demo bring a database up to date, and `restore` the copy that it puts in place; every other command
+//! refuses one that is not.
 
 mod audit;
+mod backup;
 mod check;
 mod consents;
 mod error;
@@ -15,6 +17,8 @@ mod keys;
 mod lines;
 mod loosened;
 mod operator;
+mod recover;
+mod restore;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -63,6 +67,12 @@ enum Command {
     Check(ConfigFile),
     /// Bring the database's schema up to date
     Migrate(ConfigFile),
+    /// Copy a SQLite database while the service writes to it
+    Backup(backup::Options),
+    /// Put a backup of a SQLite database in place; nothing leaves before it is recovered
+    Restore(restore::Options),
+    /// Read back what has happened since a backup that was put in place, and let texts leave again
+    Recover(recover::Options),
     /// Make, list and replace keys
     #[command(subcommand)]
     Keys(keys::Command),
@@ -168,6 +178,9 @@ async fn dispatch(
         Command::Serve { config, role } => serve::serve(&config.settings()?, &role, instruments).await,
         Command::Check(config) => check::check(&config, streams.out, instruments).await,
         Command::Migrate(config) => migrate(&config, streams.out).await,
+        Command::Backup(options) => backup::run(&options, streams.out, instruments).await,
+        Command::Restore(options) => restore::run(&options, streams.out, instruments).await,
+        Command::Recover(options) => Box::pin(recover::run(&options, streams.out, instruments)).await,
         Command::Keys(command) => keys::run(command, streams, instruments).await,
         Command::Audit(command) => audit::run(command, streams, instruments).await,
         Command::Consents(command) => consents::run(command, streams, instruments).await,

@@ -7,13 +7,15 @@ use super::sending;
 use super::timed_body::TimedBody;
 use crate::kernel::{Clock, PhoneNumber};
 use crate::messaging::carrier_port::{
-    Carrier, CarrierError, CarrierOutbound, ClearedText, NotSentReason, ReceivedTexts, SendOutcome, UnknownReason,
+    Carrier, CarrierError, CarrierOutbound, ClearedText, NotSentReason, ReceivedTexts, SendOutcome, SentTexts,
+    UnknownReason,
 };
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use jiff::Timestamp;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Response, StatusCode, redirect, retry};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
@@ -102,6 +104,16 @@ impl Twilio {
 
     /// All messages of the account that match and are not older than `since`, newest first as Twilio lists them.
     async fn list(&self, filters: &[(&str, &str)], since: Timestamp) -> Result<Listed, CarrierError> {
+        self.list_until(filters, since, Timestamp::MIN).await
+    }
+
+    /// The same, up to the first page of which everything is older than `enough`.
+    async fn list_until(
+        &self,
+        filters: &[(&str, &str)],
+        since: Timestamp,
+        enough: Timestamp,
+    ) -> Result<Listed, CarrierError> {
         let mut url = self.account.messages_url(None);
         url.query_pairs_mut().extend_pairs(filters).append_pair("PageSize", &PAGE_SIZE.to_string());
         let mut pages = Pages::new(self.account.base_url.clone());
@@ -111,9 +123,14 @@ impl Twilio {
                 serde_json::from_slice(&self.get(url).await?).map_err(|_| CarrierError::UnreadableAnswer)?;
             let (entries, unreadable) = page.entries();
             listed.unreadable += unreadable;
+            let is_old = |entry: &MessageResource| entry.happened_at().is_some_and(|at| at < enough);
+            let goes_on = entries.is_empty() || !entries.iter().all(is_old);
             listed
                 .messages
                 .extend(entries.into_iter().filter(|entry| entry.happened_at().is_none_or(|at| at >= since)));
+            if !goes_on {
+                return Ok(listed);
+            }
             url = match pages.after(&page) {
                 Next::Page(url) => url,
                 Next::End => return Ok(listed),
@@ -216,6 +233,39 @@ impl Carrier for Twilio {
             texts.reverse();
             texts.sort_by_key(|text| text.created_at);
             Ok(texts)
+        }
+        .boxed()
+    }
+
+    fn sent_since<'a>(
+        &'a self,
+        ours: &'a PhoneNumber,
+        since: Timestamp,
+    ) -> BoxFuture<'a, Result<SentTexts, CarrierError>> {
+        async move {
+            let since = whole_second(since);
+            let from = ("From", ours.as_e164());
+            // What has not left yet has no date of sending, so the filter hides it; it is among the newest, so the list
+            // without the filter need not be read to its end.
+            let dated = self.list(&[from, ("DateSent>", &since.to_string())], since).await?;
+            let newest = self.list_until(&[from], since, since).await?;
+            let mut sent = SentTexts { texts: Vec::new(), unreadable: dated.unreadable.max(newest.unreadable) };
+            let mut seen = HashSet::new();
+            for message in dated.messages.into_iter().chain(newest.messages) {
+                if !message.is_sent_by_api() || message.id().is_some_and(|id| seen.contains(&id)) {
+                    continue;
+                }
+                match message.into_outbound() {
+                    Some(text) => {
+                        seen.insert(text.carrier_id.clone());
+                        sent.texts.push(text);
+                    }
+                    None => sent.unreadable += 1,
+                }
+            }
+            sent.texts.reverse();
+            sent.texts.sort_by_key(|text| text.created_at);
+            Ok(sent)
         }
         .boxed()
     }

@@ -75,6 +75,11 @@ impl MessageResource {
         self.direction.as_deref() == Some("inbound")
     }
 
+    /// Whether it was handed to the API to be sent; keywords and calls are answered by other ways.
+    pub(super) fn is_sent_by_api(&self) -> bool {
+        self.direction.as_deref() == Some("outbound-api")
+    }
+
     /// When it was sent or, failing that, taken.
     pub(super) fn happened_at(&self) -> Option<Timestamp> {
         instant(self.date_sent.as_deref()).or_else(|| instant(self.date_created.as_deref()))
@@ -86,7 +91,7 @@ impl MessageResource {
     }
 
     /// Its id. `None` where there is none or where it is none: ids go into rows, logs and addresses.
-    fn id(&self) -> Option<String> {
+    pub(super) fn id(&self) -> Option<String> {
         self.sid.clone().filter(|sid| plain_sid(sid))
     }
 

@@ -97,6 +97,7 @@ pub(super) fn normal() -> ThreadView {
             about: Some(Id::from_bytes([4; 16])),
         }],
         waiting: Waiting::default(),
+        restored_as_of: None,
         composer: Composer::Open { quiet_until: None, warnings: Vec::new() },
     }
 }

@@ -105,6 +105,8 @@ pub(super) struct Live<'a> {
     pub(super) shared: Option<String>,
     pub(super) tasks: Vec<TaskLine<'a>>,
     pub(super) waiting: Option<WaitingLine>,
+    /// As of when the system was restored, while texts are held for that.
+    pub(super) restored: Option<String>,
     pub(super) lines: Vec<Line<'a>>,
     pub(super) blocked: Option<BlockedLine>,
     pub(super) notes: Vec<String>,
@@ -143,6 +145,7 @@ impl<'a> Live<'a> {
             shared: shared(view.shared_with),
             tasks: view.tasks.iter().map(|task| task_line(task, now)).collect(),
             waiting: waiting(view.waiting),
+            restored: view.restored_as_of.map(|as_of| day_and_time(as_of, now, zone)),
             lines: lines(&view.texts, now, zone),
             blocked,
             notes,
@@ -290,6 +293,11 @@ const fn blocked(why: Blocked) -> BlockedLine {
         Blocked::ReadOnly => {
             ("read-only", "Your role reads this thread and does not answer it.", "Hand it to the team.")
         }
+        Blocked::Recovering => (
+            "recovering",
+            "The system was restored from a backup, and texts are held until that is finished.",
+            "Call if it cannot wait. What patients text meanwhile is received and shown here.",
+        ),
         Blocked::Deceased => ("deceased", "The chart says that the patient has died.", "No text may leave."),
     };
     BlockedLine { code, reason, instead }

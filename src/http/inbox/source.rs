@@ -158,6 +158,8 @@ pub enum Blocked {
     ReadOnly,
     /// The patient has died.
     Deceased,
+    /// The system was restored from a backup, and texts are held until that is recovered.
+    Recovering,
 }
 
 /// What the gate and the guard would say of a reply.

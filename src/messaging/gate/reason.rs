@@ -20,6 +20,8 @@ pub enum HoldReason {
     QuietHours,
     /// The frequency cap is used up.
     Cap,
+    /// The database was put back from a backup, and what has happened since is not read back yet.
+    Recovering,
 }
 
 /// Why a text was dropped.
@@ -46,6 +48,10 @@ pub enum DropReason {
     Guard,
     /// It cannot be opened or rendered: the templates or the stored values have changed since it was queued.
     Unreadable,
+    /// It had left before the database was put back from a backup: the carrier's list shows these very words.
+    SentBefore,
+    /// One like it had left before the database was put back from a backup, and nobody can tell whether it was this one.
+    MaybeSentBefore,
 }
 
 macro_rules! reason_codes {
@@ -70,11 +76,12 @@ macro_rules! reason_codes {
 }
 reason_codes!(HoldReason {
     NotYet = "not-yet", Unread = "unread", Unsettled = "unsettled", Order = "order",
-    Question = "question", QuietHours = "quiet-hours", Cap = "cap",
+    Question = "question", QuietHours = "quiet-hours", Cap = "cap", Recovering = "recovering",
 });
 reason_codes!(DropReason {
     Expired = "expired", QuestionOpen = "question-open", Deceased = "deceased", NotTheirNumber = "not-their-number", NoLongerTrue = "no-longer-true", Stopped = "stopped", NoConsent = "no-consent",
     Unverified = "unverified", Guard = "guard", Unreadable = "unreadable",
+    SentBefore = "sent-before", MaybeSentBefore = "maybe-sent-before",
 });
 
 impl DropReason {

@@ -33,6 +33,8 @@ fn allowed() -> Facts {
         verified: true,
         unverified_allowed: false,
         guard_blocks: false,
+        recovering: false,
+        echo: None,
     }
 }
 
@@ -222,4 +224,30 @@ fn what_does_not_hold_any_more_or_is_late_is_dropped() {
     let mut facts = allowed();
     facts.expires_at = Some(facts.now);
     assert_eq!(decide(Class::StaffReply, &facts), Decision::Drop(DropReason::Expired));
+}
+
+#[test]
+fn while_a_restored_database_is_recovered_nothing_leaves_and_nothing_is_lost() {
+    for class in Class::ALL {
+        // Who said STOP may have said START since.
+        for mut facts in [allowed(), stopped(10)] {
+            facts.recovering = true;
+            let held = Decision::Hold { why: HoldReason::Recovering, until: None };
+            assert_eq!(decide(class, &facts), held, "{class:?}");
+            facts.expires_at = Some(facts.now);
+            assert_eq!(decide(class, &facts), Decision::Drop(DropReason::Expired), "{class:?}");
+        }
+    }
+}
+
+#[test]
+fn what_had_left_before_a_restore_does_not_leave_again() {
+    for class in Class::ALL {
+        let mut facts = allowed();
+        facts.echo = Some(Echo::Same(Id::from_bytes([3; 16])));
+        facts.expires_at = Some(facts.now);
+        assert_eq!(decide(class, &facts), Decision::Drop(DropReason::SentBefore), "{class:?}");
+        facts.echo = Some(Echo::Like);
+        assert_eq!(decide(class, &facts), Decision::Drop(DropReason::MaybeSentBefore), "{class:?}");
+    }
 }

@@ -30,6 +30,39 @@ async fn a_lost_answer_was_worked_on_and_a_refused_request_was_not() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_none_was_worked_on_unless_a_proxy_gave_it() {
+    let held = Misbehaviour::new(1);
+    let done = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&done);
+    let work = get(async move || {
+        counter.fetch_add(1, Ordering::SeqCst);
+        axum::Json(serde_json::json!({ "resourceType": "Patient" }))
+    });
+    let port = BoundPort::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let url = format!("http://{}/work", port.address);
+    let stop = CancellationToken::new();
+    drop(serve(port, held.over(Router::new().route("/work", work)), stop.clone()));
+    for (fault, worked_on, body) in [
+        (Fault::Garbage, 1, None),
+        (Fault::Truncated, 2, Some("{\"resourceTyp")),
+        (Fault::Page, 2, None),
+        (Fault::Late { millis: 1 }, 3, Some("{\"resourceType\":\"Patient\"}")),
+    ] {
+        held.add(FaultRule::once(fault, "GET", "/work"));
+        let answer = reqwest::get(&url).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let is_page = answer.headers()["content-type"].to_str().unwrap().starts_with("text/html");
+        assert_eq!(is_page, fault == Fault::Page);
+        let bytes = answer.bytes().await.unwrap();
+        match body {
+            Some(body) => assert_eq!(bytes, body),
+            None => assert!(serde_json::from_slice::<serde_json::Value>(&bytes).is_err(), "{fault:?}"),
+        }
+        assert_eq!(done.load(Ordering::SeqCst), worked_on, "{fault:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_held_request_is_worked_on_after_those_that_come_later() {
     let held = Misbehaviour::new(1);
     let (base, _, _stop) = counting_peer(&held).await;

@@ -7,7 +7,7 @@ use crate::{
         self,
         carrier_port::{
             Carrier, CarrierError, CarrierOutbound, ClearedText, DeliveryStatus, FailureClass, ReceivedTexts, Refusal,
-            SendOutcome,
+            SendOutcome, SentTexts,
         },
     },
 };
@@ -202,6 +202,10 @@ impl Carrier for FakeCarrier {
         _: Timestamp,
     ) -> BoxFuture<'a, Result<ReceivedTexts, CarrierError>> {
         ready(Ok(ReceivedTexts::default())).boxed()
+    }
+
+    fn sent_since<'a>(&'a self, _: &'a PhoneNumber, _: Timestamp) -> BoxFuture<'a, Result<SentTexts, CarrierError>> {
+        ready(Ok(SentTexts::default())).boxed()
     }
 
     fn sent_to<'a>(

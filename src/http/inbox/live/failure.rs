@@ -61,6 +61,7 @@ impl Fails for MessagingError {
             Self::Db(error) => error.may_pass(),
             Self::Vault(error) => error.may_pass(),
             Self::Patient(error) => error.may_pass(),
+            Self::Carrier(_) => true,
             Self::NotOurNumber | Self::NotConfigured | Self::Template | Self::Stored => false,
         }
     }

@@ -148,6 +148,7 @@ impl LiveInbox {
             tasks: self.tasks(viewer, loaded.record.id).await?,
             waiting: self.waiting(viewer).await?,
             composer: self.composer(viewer, &loaded, &terms).await?,
+            restored_as_of: terms.restored_as_of,
         })
     }
 

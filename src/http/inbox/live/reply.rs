@@ -9,10 +9,10 @@ use crate::{
     access::{Scope, may_reply},
     audit::{self, Action, AuditEntry, AuditSigner, Detail},
     consent::Category,
-    db::{Command, DbError, Tx, sql},
+    db::{Command, DbError, Recovery, Tx, sql},
     guard,
     http::inbox::source::{Blocked, DraftCheck, Encoding, InboxError, NewReply, ReplyOutcome, Viewer},
-    kernel::{Id, Patient, Phi, PhoneNumber},
+    kernel::{Id, Patient, Phi, PhoneNumber, Tenant},
     messaging::{self, Author, Class, Content, Message, NewText, PreparedText, guard_terms, thread::TextRecord},
     patient::{PatientNumber, texting_number},
     template::{self, Segments},
@@ -42,6 +42,8 @@ pub(super) struct ReplyTerms {
     pub(super) stopped_since: Option<Timestamp>,
     /// It is known whose number it is.
     pub(super) verified: bool,
+    /// As of when the system was restored from a backup, while texts are held for that.
+    pub(super) restored_as_of: Option<Timestamp>,
 }
 
 impl LiveInbox {
@@ -59,6 +61,7 @@ impl LiveInbox {
             quiet_until: loaded.practice.quiet_hours.quiet_until_everywhere(now, &zones),
             stopped_since: None,
             verified: true,
+            restored_as_of: self.restored_as_of(viewer.session.tenant).await?,
             number,
         };
         let mut stopped = false;
@@ -71,6 +74,7 @@ impl LiveInbox {
             terms.verified = stands.verified;
         }
         let reasons = [
+            (terms.restored_as_of.is_some(), Blocked::Recovering),
             (loaded.record.deceased, Blocked::Deceased),
             (!may_write(roles, answered.map(|text| loaded.scope_of(text))), Blocked::ReadOnly),
             (terms.number.is_none(), Blocked::NoNumber),
@@ -79,6 +83,11 @@ impl LiveInbox {
         ];
         terms.blocked = reasons.into_iter().find_map(|(holds, why)| holds.then_some(why));
         Ok(terms)
+    }
+
+    async fn restored_as_of(&self, tenant: Id<Tenant>) -> Result<Option<Timestamp>, InboxError> {
+        let recovery = Recovery::of(&self.db, tenant).await.map_err(failed)?;
+        Ok(recovery.filter(Recovery::is_under_way).map(|recovery| recovery.since))
     }
 
     /// The colleague who answered this patient a moment ago, by name.
@@ -156,6 +165,7 @@ impl LiveInbox {
             workflow: None,
             question: None,
             in_response_to: terms.answers,
+            due_at: None,
             not_before: None,
             expires_at: None,
             quiet_overridden: reply.override_quiet_hours,

@@ -30,6 +30,7 @@ pub(super) fn delivery(stored: &str, reason: Option<&str>) -> Delivery {
 fn sent(reason: Option<&str>) -> &'static str {
     match reason {
         Some("person-sent") => "A person decided that it counts as sent.",
+        Some("read-back") => "It left before the system was restored from a backup; the carrier's list shows it.",
         _ => "The carrier passed it on; the phone has not confirmed yet.",
     }
 }
@@ -43,6 +44,10 @@ fn dropped(reason: Option<&str>) -> &'static str {
         Some("no-longer-true") => "It never left: what it says does not hold any more.",
         Some("expired") => "It never left: it would have come too late.",
         Some("unreadable") => "It never left: the program could not put it together.",
+        Some("sent-before") => "It had left before the system was restored from a backup; it stands above.",
+        Some("maybe-sent-before") => {
+            "It was not sent: one like it left before the system was restored from a backup. Look above, and write if it is needed."
+        }
         _ => "It never left.",
     }
 }

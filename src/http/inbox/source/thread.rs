@@ -30,6 +30,8 @@ pub struct ThreadView {
     pub waiting: Waiting,
     /// Whether and how the person may answer.
     pub composer: Composer,
+    /// The instant as of which the system was restored from a backup, while texts are held for that.
+    pub restored_as_of: Option<Timestamp>,
 }
 
 /// Whose thread it is.

@@ -30,6 +30,35 @@ async fn a_500_comes_before_or_after_the_message_was_accepted() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_none_follows_an_accepted_message_unless_a_proxy_gave_it() {
+    let bench = Bench::new().await;
+    for (kind, status, accepted) in
+        [(FaultKind::GarbageAnswer, 201, 1), (FaultKind::TruncatedAnswer, 201, 2), (FaultKind::PageAnswer, 200, 2)]
+    {
+        bench.carrier.faults().add(Fault::new(kind).times(1));
+        let response = bench.post(&FORM).await;
+        assert_eq!(response.status(), status);
+        assert!(response.json::<Value>().await.is_err(), "{kind:?}");
+        assert_eq!(bench.carrier.accepted_count(None), accepted, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_comes_twice_and_a_refused_one_is_told_with_its_status() {
+    let bench = Bench::new().await;
+    bench.carrier.faults().add(Fault::new(FaultKind::DuplicateWebhooks).times(1));
+    let sid = bench.carrier.text_from(ANA, CLINIC, "twice").await.unwrap();
+    let posted = bench.received("/inbound").await;
+    assert_eq!(posted.len(), 2);
+    assert!(posted.iter().all(|request| String::from_utf8_lossy(&request.body).contains(&sid)));
+    assert!(bench.carrier.alerts().is_empty());
+    bench.webhooks.reset().await;
+    bench.answer("/inbound", ResponseTemplate::new(503)).await;
+    bench.carrier.text_from(ANA, CLINIC, "refused").await.unwrap();
+    assert_eq!(bench.carrier.alerts()[0].status, Some(503));
+}
+
+#[tokio::test]
 async fn too_many_requests_are_told_when_to_come_back() {
     let bench = Bench::new().await;
     bench.carrier.faults().add(Fault::new(FaultKind::TooManyRequests { retry_after_secs: 3 }).times(1));
