@@ -269,8 +269,7 @@ fn key_encryption_keys(section: &Section<'_, '_>, taken: &mut Taken, in_kms: boo
 /// A key in the transit engine of HashiCorp Vault or OpenBao.
 fn transit(section: &Section<'_, '_>) -> Option<TransitKey> {
     const PLAIN: &str = "write its name: letters, digits, hyphens and underscores";
-    let address =
-        section.required("address", "write where the KMS is: \"https://vault.example.org:8200\"", base_url);
+    let address = section.required("address", "write where the KMS is: \"https://vault.example.org:8200\"", base_url);
     let mount = section.or("mount", "transit".to_owned(), value::text);
     let key = section.required("key", PLAIN, |value| {
         let name = value::text(value)?;

@@ -1,7 +1,7 @@
 //! Checking keys at start, and replacing them.
 
 use super::{
-    DataKey, KEYS_FRESH_FOR, KeyBytes, KeyPurpose, KeyRecord, KeyState, Period, Place, Sealed, Vault, VaultError,
+    DataKey, KEYS_FRESH_FOR, KeyPurpose, KeyRecord, KeyState, Period, Place, Sealed, Vault, VaultError,
     seal::open_under,
 };
 use crate::kernel::{Id, Tenant};

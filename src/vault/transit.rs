@@ -87,7 +87,8 @@ impl TransitKeks {
     ) -> Result<A, Refused> {
         let token = tokio::fs::read(&key.token_file).await.map(Zeroizing::new);
         let token = token.map_err(|_| Refused::away("the token's file cannot be read"))?;
-        let mut token = HeaderValue::from_bytes(token.trim_ascii()).map_err(|_| Refused::away("the token's file holds no token"))?;
+        let mut token = HeaderValue::from_bytes(token.trim_ascii())
+            .map_err(|_| Refused::away("the token's file holds no token"))?;
         token.set_sensitive(true);
         let mut url = key.address.clone();
         url.path_segments_mut()
@@ -97,7 +98,8 @@ impl TransitKeks {
             .extend(key.mount.split('/'))
             .push(operation)
             .push(&key.key);
-        let mut request = self.http.request(method, url).header("X-Vault-Token", token).header("X-Vault-Request", "true");
+        let mut request =
+            self.http.request(method, url).header("X-Vault-Token", token).header("X-Vault-Request", "true");
         if let Some(namespace) = &key.namespace {
             request = request.header("X-Vault-Namespace", namespace);
         }
@@ -113,7 +115,8 @@ impl TransitKeks {
             return Err(Refused::away("its answer is too long"));
         }
         let body = Zeroizing::new(answer.bytes().await.map_err(|_| Refused::away("its answer broke off"))?.to_vec());
-        let answer: Answer<A> = serde_json::from_slice(&body).map_err(|_| Refused::away("its answer cannot be read"))?;
+        let answer: Answer<A> =
+            serde_json::from_slice(&body).map_err(|_| Refused::away("its answer cannot be read"))?;
         Ok(answer.data)
     }
 
@@ -126,7 +129,8 @@ impl TransitKeks {
             .ask(key, Method::POST, "encrypt", Some(&request))
             .await
             .map_err(|refused| refused.into_error(key, "any version"))?;
-        let version = version_of(&answer.ciphertext).ok_or_else(|| Refused::away("its answer is no ciphertext").into_error(key, ""))?;
+        let version = version_of(&answer.ciphertext)
+            .ok_or_else(|| Refused::away("its answer is no ciphertext").into_error(key, ""))?;
         Ok(WrappedKey { kek: key.kek(version), bytes: answer.ciphertext.into_bytes() })
     }
 
@@ -194,7 +198,9 @@ impl KeyProvider for TransitKeks {
         context: &'a [u8],
     ) -> BoxFuture<'a, Result<KeyBytes, VaultError>> {
         match self.tenants.get(&tenant) {
-            Some(transit) if wrapped.kek.starts_with(&transit.prefix()) => self.unwrap(transit, wrapped, context).boxed(),
+            Some(transit) if wrapped.kek.starts_with(&transit.prefix()) => {
+                self.unwrap(transit, wrapped, context).boxed()
+            }
             _ => self.local.unwrap_key(tenant, wrapped, context),
         }
     }
@@ -268,7 +274,9 @@ impl Refused {
     fn into_error(self, key: &TransitKey, kek: &str) -> VaultError {
         match self {
             Self::Away(_) => VaultError::ProviderUnavailable { provider: PROVIDER, cause: Box::new(self) },
-            Self::Status(_) => VaultError::KekRefused { kek: format!("{}{}", key.prefix(), kek.trim_start_matches(&key.prefix())) },
+            Self::Status(_) => {
+                VaultError::KekRefused { kek: format!("{}{}", key.prefix(), kek.trim_start_matches(&key.prefix())) }
+            }
         }
     }
 }

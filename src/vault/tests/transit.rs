@@ -55,7 +55,11 @@ impl Engine {
             }
             ("POST", "/v1/kms/transit/decrypt/elm") => {
                 let (plaintext, bound_to) = kept.get(&text(&body, "ciphertext")?).ok_or(400_u16)?;
-                if *bound_to == text(&body, "associated_data")? { Ok(json!({ "plaintext": plaintext })) } else { Err(400) }
+                if *bound_to == text(&body, "associated_data")? {
+                    Ok(json!({ "plaintext": plaintext }))
+                } else {
+                    Err(400)
+                }
             }
             _ => Err(404),
         }
@@ -95,8 +99,7 @@ impl Kms {
         let folder = tempfile::tempdir().unwrap();
         let token_file = folder.path().join("token");
         fs::write(&token_file, format!("{TOKEN}\n")).unwrap();
-        let outage =
-            Outage { asks_every: SignedDuration::from_mins(5), survives: SignedDuration::from_hours(8) };
+        let outage = Outage { asks_every: SignedDuration::from_mins(5), survives: SignedDuration::from_hours(8) };
         let key = TransitKey {
             address: server.uri().parse().unwrap(),
             mount: "kms/transit".to_owned(),
@@ -148,7 +151,10 @@ async fn keys_move_from_a_file_to_the_kms_and_to_its_new_versions() {
     assert!(opens(&kms.vault(false), &sealed).await.unwrap(), "the file may go");
     kms.engine.0.version.store(1, Ordering::SeqCst);
     assert_eq!(kms.vault(false).rotate_kek(CLINIC).await.unwrap(), 1);
-    assert_eq!(kms.vault(false).check(CLINIC).await.unwrap().keks_in_use, ["transit:kms/transit/elm:v2".to_owned()].into());
+    assert_eq!(
+        kms.vault(false).check(CLINIC).await.unwrap().keks_in_use,
+        ["transit:kms/transit/elm:v2".to_owned()].into()
+    );
     assert!(opens(&kms.vault(false), &sealed).await.unwrap());
 }
 
