@@ -80,10 +80,10 @@ pub(super) fn keks(
             local.insert(id_of(ids, tenant)?, keks)?;
         }
     }
-    let mut provider = TransitKeks::over(local)?;
+    let mut provider = TransitKeks::over(local);
     for tenant in &settings.tenants {
         if let Some(key) = &tenant.transit {
-            provider.insert(id_of(ids, tenant)?, key.clone());
+            provider.insert(id_of(ids, tenant)?, key.clone())?;
         }
     }
     Ok(provider)

@@ -10,6 +10,7 @@ pub mod metrics;
 mod mistake;
 mod overrides;
 mod read_ehr;
+mod read_keys;
 mod read_service;
 mod read_tenant;
 mod reader;

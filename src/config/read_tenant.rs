@@ -2,9 +2,9 @@
 
 use super::{
     read_ehr,
+    read_keys::{self, TakenKeys},
     read_service::{base_url, seconds},
     reader::Section,
-    secret::Secret,
     settings::{CarrierSettings, Policies, Registration, TenantSettings, TwilioApiKey, TwilioSettings},
     value::{self, Parsed, Wrong},
 };
@@ -12,9 +12,8 @@ use crate::{
     access::IdleTimeout,
     kernel::PhoneNumber,
     practice::{Caps, ClinicNumber, KeywordAnswerer, OptOutNotice, QuietHours, ReminderRule},
-    vault::{Kek, Outage, TransitKey},
 };
-use jiff::{SignedDuration, civil};
+use jiff::civil;
 use std::{collections::BTreeSet, sync::Arc};
 use toml::Value;
 use url::Url;
@@ -27,7 +26,7 @@ const TEXT_NAME_LONGEST: usize = 30;
 pub(super) struct Taken {
     slugs: BTreeSet<String>,
     numbers: BTreeSet<PhoneNumber>,
-    keys: Vec<Secret>,
+    keys: TakenKeys,
 }
 
 pub(super) fn tenant(
@@ -55,8 +54,7 @@ pub(super) fn tenant(
     let poll_interval = section.or("poll_seconds", 120, value::integer(5..=3_600));
     let session_idle = section.or("session_idle_minutes", IdleTimeout::default(), idle_timeout);
     let frame_ancestors = frame_ancestors(section);
-    let transit = section.section_if_there("transit", transit);
-    let key_encryption_keys = key_encryption_keys(section, taken, matches!(transit, Some(Some(_))));
+    let keys = read_keys::keys(section, &mut taken.keys);
     let ehr = read_ehr::ehr(&section.section("ehr"), registrations);
     let carrier = carrier(&section.section("carrier"));
     let numbers = numbers(section, taken);
@@ -74,8 +72,8 @@ pub(super) fn tenant(
         poll_interval: seconds(poll_interval?),
         session_idle: session_idle?,
         frame_ancestors: frame_ancestors?,
-        key_encryption_keys: key_encryption_keys?,
-        transit: transit?,
+        key_encryption_keys: keys.here?,
+        transit: keys.transit?,
         ehr: ehr?,
         carrier: carrier?,
         numbers: numbers?,
@@ -244,57 +242,4 @@ fn numbers(section: &Section<'_, '_>, taken: &mut Taken) -> Option<Vec<ClinicNum
         return None;
     }
     numbers.into_iter().collect()
-}
-
-/// A key in a KMS may be the only one.
-fn key_encryption_keys(section: &Section<'_, '_>, taken: &mut Taken, in_kms: bool) -> Option<Vec<Secret>> {
-    let fix = "make one with `chartwire keys generate` and refer to it: [{ file = \"path\" }]";
-    let keys = if in_kms && !section.has("key_encryption_keys") {
-        Vec::new()
-    } else {
-        section.secrets("key_encryption_keys", fix, key_encryption_key)?
-    };
-    for (index, key) in keys.iter().enumerate() {
-        if taken.keys.iter().any(|other| other.reveal() == key.reveal()) {
-            section.report(
-                &format!("key_encryption_keys[{index}]"),
-                Wrong::new("this key stands twice", "make one for each tenant with `chartwire keys generate`"),
-            );
-        }
-        taken.keys.push(key.clone());
-    }
-    Some(keys)
-}
-
-/// A key in the transit engine of HashiCorp Vault or OpenBao.
-fn transit(section: &Section<'_, '_>) -> Option<TransitKey> {
-    const PLAIN: &str = "write its name: letters, digits, hyphens and underscores";
-    let address = section.required("address", "write where the KMS is: \"https://vault.example.org:8200\"", base_url);
-    let mount = section.or("mount", "transit".to_owned(), value::text);
-    let key = section.required("key", PLAIN, |value| {
-        let name = value::text(value)?;
-        let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
-        if plain { Ok(name) } else { Err(Wrong::new("this is no name of a key", PLAIN)) }
-    });
-    let namespace = section.optional("namespace", value::text);
-    let token_file = section.path("token_file", "write the path of the file in which the KMS's token is kept fresh");
-    let asks_every = section.or("asks_every_seconds", 300, value::integer(10..=3_600));
-    let survives = section.or("survives_outage_hours", 8, value::integer(1..=72));
-    Some(TransitKey {
-        address: address?,
-        mount: mount?,
-        key: key?,
-        namespace: namespace?,
-        token_file: token_file?,
-        outage: Outage {
-            asks_every: SignedDuration::from_secs(asks_every?),
-            survives: SignedDuration::from_hours(survives?),
-        },
-    })
-}
-
-fn key_encryption_key(secret: &Secret) -> Parsed<()> {
-    Kek::from_base64(secret.reveal()).map(drop).map_err(|_| {
-        Wrong::new("this is no key-encryption key (base64 of 32 bytes)", "make one with `chartwire keys generate`")
-    })
 }

@@ -1,5 +1,7 @@
 //! The example in the docs is the one that is read here, and every mistake in it is made once.
 
+mod keys;
+
 use super::{read, *};
 use aws_lc_rs::{
     encoding::AsDer as _,

@@ -5,6 +5,7 @@ use crate::{
     kernel::{Id, Tenant},
     vault::{DataKey, DataKeyStore, KeyPurpose, KeyRecord, KeyState, Period, StoreAnswer, VaultError, WrappedKey},
 };
+use std::sync::Arc;
 
 /// Data keys in the table `data_key`.
 #[derive(Clone)]
@@ -124,7 +125,7 @@ fn record(row: &Row) -> Result<KeyRecord, VaultError> {
 }
 
 pub(super) fn unavailable(error: DbError) -> VaultError {
-    VaultError::StoreUnavailable(Box::new(error))
+    VaultError::StoreUnavailable(Arc::new(error))
 }
 
 #[cfg(test)]
@@ -134,7 +135,6 @@ mod tests {
         kernel::{Instruments, SystemEntropy},
         vault::{Kek, LocalKeks, Place, RetentionClass, SealLimits, Vault},
     };
-    use std::sync::Arc;
 
     enum Message {}
 

@@ -2,12 +2,13 @@
 
 use super::{DataKey, SealedColumn};
 use crate::kernel::{Id, Tenant};
+use std::sync::Arc;
 
 /// What a key store or a key provider reports as the cause. It must not hold key material or row values.
-pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
 /// An error of the vault. Names keys and tenants by id, never a value.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum VaultError {
     /// The tenant has no key-encryption key at all.
     #[error("tenant {tenant} has no key-encryption key; make one with `chartwire keys generate` and configure it")]
@@ -30,8 +31,10 @@ pub enum VaultError {
     /// A configured key-encryption key is not 32 bytes in base64.
     #[error("a key-encryption key must be 32 random bytes in base64; make one with `chartwire keys generate`")]
     BadKek,
-    /// A stored data key does not come out of its wrapping: it was changed, or its row was.
-    #[error("data key {key} cannot be unwrapped: its row was changed; restore it from a backup")]
+    /// A stored data key does not come out of its wrapping: it was changed, its row was, or what wrapped it was destroyed.
+    #[error(
+        "data key {key} cannot be unwrapped: its row was changed, or the key-encryption key that wrapped it is gone; restore either from a backup"
+    )]
     DamagedKey {
         /// The data key.
         key: Id<DataKey>,
@@ -89,10 +92,22 @@ pub enum VaultError {
         column: &'static str,
     },
     /// The key provider (an external KMS) cannot be reached now.
-    #[error("the key provider {provider} is not available")]
+    #[error("the key provider {provider} is not available: {cause}")]
     ProviderUnavailable {
         /// Which one.
         provider: &'static str,
+        /// Why.
+        #[source]
+        cause: Cause,
+    },
+    /// The key provider (an external KMS) answers, and does not let the tenant's key be used: it was taken away, or the
+    /// settings name another, or what renews the access failed.
+    #[error("the key provider {provider} refuses the use of key {key}: {cause}")]
+    ProviderRefuses {
+        /// Which one.
+        provider: &'static str,
+        /// What it calls the key.
+        key: String,
         /// Why.
         #[source]
         cause: Cause,
@@ -109,9 +124,15 @@ pub enum VaultError {
 }
 
 impl VaultError {
-    /// Whether the same call may succeed a little later.
+    /// Whether the same call may succeed a little later. Access to a key in a KMS may be given back.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::StoreUnavailable(_) | Self::ProviderUnavailable { .. } | Self::Contended)
+        matches!(self, Self::StoreUnavailable(_) | Self::ProviderRefuses { .. } | Self::Contended)
+            || self.is_provider_away()
+    }
+
+    /// Whether the key provider did not answer, so that nothing is known of its keys.
+    pub(super) const fn is_provider_away(&self) -> bool {
+        matches!(self, Self::ProviderUnavailable { .. })
     }
 }

@@ -1,8 +1,10 @@
 //! The key ring: which data key is used now, and opened keys kept in memory.
 
+mod admission;
+
 use super::{
     DataKey, DataKeyStore, KeyBytes, KeyProvider, KeyPurpose, KeyRecord, KeyState, Period, VaultError, cipher,
-    lease::{Leases, Standing},
+    lease::Leases,
 };
 use crate::kernel::{Id, Instruments, Tenant};
 use aes_gcm::Aes256Gcm;
@@ -22,9 +24,6 @@ pub const KEYS_FRESH_FOR: SignedDuration = SignedDuration::from_mins(1);
 
 /// Opened keys in memory at most; beyond it the memory is emptied and filled again as needed.
 const OPENED_AT_MOST: usize = 10_000;
-
-/// What a key that only proves that the provider is there is bound to.
-const PROBE: &[u8] = b"chartwire check";
 
 /// How often a key is looked for while other processes change the ring.
 const ATTEMPTS: usize = 16;
@@ -96,8 +95,14 @@ pub(super) struct Ring {
     opened: RwLock<Opened>,
     sealing: Mutex<HashMap<Line, Arc<SealingLine>>>,
     versions: Mutex<HashMap<Line, Versions>>,
+    /// Held while a sealing key is unwrapped, and while a line of MAC keys is read: a KMS is asked once for each, however
+    /// many values wait.
+    opening: Mutex<HashMap<(Id<Tenant>, Id<DataKey>), Gate>>,
+    reading: Mutex<HashMap<Line, Gate>>,
     leases: Leases,
 }
+
+type Gate = Arc<tokio::sync::Mutex<()>>;
 
 impl Ring {
     pub(super) fn new(
@@ -114,46 +119,19 @@ impl Ring {
             opened: RwLock::default(),
             sealing: Mutex::default(),
             versions: Mutex::default(),
+            opening: Mutex::default(),
+            reading: Mutex::default(),
             leases: Leases::default(),
         }
-    }
-
-    /// Whether the tenant's keys may be used: always where they are this process's own, otherwise for as long as the
-    /// provider was heard of lately ([`Outage`](super::Outage)).
-    async fn admitted(&self, tenant: Id<Tenant>) -> Result<(), VaultError> {
-        let Some(outage) = self.provider.outage(tenant) else { return Ok(()) };
-        let Some(_asking) = self.leases.due(tenant, outage, self.instruments.now()) else { return Ok(()) };
-        let asked = self.probe(tenant).await;
-        match self.leases.note(tenant, outage, self.instruments.now(), &asked) {
-            Standing::Usable => Ok(()),
-            Standing::RunOut => {
-                self.forget(tenant);
-                asked
-            }
-        }
-    }
-
-    /// Has the provider wrap and unwrap a key that serves for nothing else.
-    pub(super) async fn probe(&self, tenant: Id<Tenant>) -> Result<(), VaultError> {
-        let mut probe = KeyBytes::default();
-        self.instruments.entropy.fill(probe.as_mut_slice());
-        let wrapped = self.provider.wrap_key(tenant, &probe, PROBE).await?;
-        if *self.provider.unwrap_key(tenant, &wrapped, PROBE).await? != *probe {
-            return Err(VaultError::KekRefused { kek: wrapped.kek });
-        }
-        Ok(())
-    }
-
-    /// Forgets every opened key of `tenant`.
-    fn forget(&self, tenant: Id<Tenant>) {
-        self.opened.write().unwrap_or_else(PoisonError::into_inner).retain(|(of, _), _| *of != tenant);
-        self.sealing.lock().unwrap_or_else(PoisonError::into_inner).retain(|(of, ..), _| *of != tenant);
-        self.versions.lock().unwrap_or_else(PoisonError::into_inner).retain(|(of, ..), _| *of != tenant);
     }
 
     /// The key for one more seal in `line`. Asks nobody while the key in memory has seals left and is fresh.
     pub(super) async fn sealing_key(&self, line: Line) -> Result<Arc<SealingKey>, VaultError> {
         self.admitted(line.0).await?;
+        self.taken(line).await
+    }
+
+    async fn taken(&self, line: Line) -> Result<Arc<SealingKey>, VaultError> {
         let slot = Arc::clone(self.sealing.lock().unwrap_or_else(PoisonError::into_inner).entry(line).or_default());
         for _ in 0..ATTEMPTS {
             if let Some(key) = self.take_seal(&slot) {
@@ -227,13 +205,16 @@ impl Ring {
     ) -> Result<Arc<[Arc<HashingKey>]>, VaultError> {
         self.admitted(tenant).await?;
         let line = (tenant, purpose, Period::Any);
+        if let Some(keys) = self.fresh_versions(&line) {
+            return Ok(keys);
+        }
+        let gate = Arc::clone(self.reading.lock().unwrap_or_else(PoisonError::into_inner).entry(line).or_default());
+        let _reading = gate.lock().await;
+        if let Some(keys) = self.fresh_versions(&line) {
+            return Ok(keys);
+        }
         let now = self.instruments.now();
         let known = self.known_versions(&line);
-        if let Some((keys, checked_at)) = &known
-            && (SignedDuration::ZERO..KEYS_FRESH_FOR).contains(&now.duration_since(*checked_at))
-        {
-            return Ok(Arc::clone(keys));
-        }
         let records = self.store.versions(tenant, purpose, Period::Any).await?;
         let known = known.map(|(keys, _)| keys).unwrap_or_default();
         let mut keys = Vec::with_capacity(records.len());
@@ -252,6 +233,12 @@ impl Ring {
         Ok(newest_first)
     }
 
+    fn fresh_versions(&self, line: &Line) -> Option<Arc<[Arc<HashingKey>]>> {
+        let (keys, checked_at) = self.known_versions(line)?;
+        let age = self.instruments.now().duration_since(checked_at);
+        (SignedDuration::ZERO..KEYS_FRESH_FOR).contains(&age).then_some(keys)
+    }
+
     fn known_versions(&self, line: &Line) -> Option<(Arc<[Arc<HashingKey>]>, Timestamp)> {
         let versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
         versions.get(line).map(|known| (Arc::clone(&known.newest_first), known.checked_at))
@@ -260,8 +247,8 @@ impl Ring {
     /// The sealing key with this id, whatever its state.
     pub(super) async fn key(&self, tenant: Id<Tenant>, id: Id<DataKey>) -> Result<Arc<SealingKey>, VaultError> {
         self.admitted(tenant).await?;
-        if let Some(key) = self.opened.read().unwrap_or_else(PoisonError::into_inner).get(&(tenant, id)) {
-            return Ok(Arc::clone(key));
+        if let Some(key) = self.opened_key((tenant, id)) {
+            return Ok(key);
         }
         let record = self.store.by_id(tenant, id).await?.ok_or(VaultError::UnknownKey { key: id })?;
         if !record.purpose.seals() {
@@ -289,7 +276,7 @@ impl Ring {
             reserved: 0,
         };
         let context = record.wrapping_context();
-        record.wrapped = self.provider.wrap_key(tenant, &bytes, &context).await?;
+        record.wrapped = self.asked(tenant, || self.provider.wrap_key(tenant, &bytes, &context)).await?;
         record.check_value = cipher::check_value(&bytes, &context);
         self.store.insert_if_absent(record).await
     }
@@ -298,7 +285,8 @@ impl Ring {
     pub(super) async fn unwrap(&self, record: &KeyRecord) -> Result<KeyBytes, VaultError> {
         let context = record.wrapping_context();
         let damaged = VaultError::DamagedKey { key: record.id };
-        match self.provider.unwrap_key(record.tenant, &record.wrapped, &context).await {
+        let unwrap = || self.provider.unwrap_key(record.tenant, &record.wrapped, &context);
+        match self.asked(record.tenant, unwrap).await {
             Ok(bytes) if cipher::check_value(&bytes, &context) == record.check_value => Ok(bytes),
             Ok(_) | Err(VaultError::KekRefused { .. }) => Err(damaged),
             Err(error) => Err(error),
@@ -313,16 +301,28 @@ impl Ring {
 
     async fn open_record(&self, record: &KeyRecord) -> Result<Arc<SealingKey>, VaultError> {
         let place = (record.tenant, record.id);
-        if let Some(key) = self.opened.read().unwrap_or_else(PoisonError::into_inner).get(&place) {
-            return Ok(Arc::clone(key));
-        }
-        let key = Arc::new(opened(record, cipher::aes(&self.unwrap(record).await?)));
+        let gate = Arc::clone(self.opening.lock().unwrap_or_else(PoisonError::into_inner).entry(place).or_default());
+        let _opening = gate.lock().await;
+        let key = match self.opened_key(place) {
+            Some(key) => Ok(key),
+            None => self.unwrap(record).await.map(|bytes| self.keep(place, opened(record, cipher::aes(&bytes)))),
+        };
+        self.opening.lock().unwrap_or_else(PoisonError::into_inner).remove(&place);
+        key
+    }
+
+    fn keep(&self, place: (Id<Tenant>, Id<DataKey>), key: SealingKey) -> Arc<SealingKey> {
+        let key = Arc::new(key);
         let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
         if opened.len() >= OPENED_AT_MOST {
             opened.clear();
         }
         opened.insert(place, Arc::clone(&key));
-        Ok(key)
+        key
+    }
+
+    fn opened_key(&self, place: (Id<Tenant>, Id<DataKey>)) -> Option<Arc<SealingKey>> {
+        self.opened.read().unwrap_or_else(PoisonError::into_inner).get(&place).map(Arc::clone)
     }
 
     fn now_millis(&self) -> i64 {

@@ -8,6 +8,9 @@ use crate::kernel::{Id, Tenant};
 use jiff::Timestamp;
 use std::collections::{BTreeSet, HashSet};
 
+/// How often data keys that are under another key-encryption key are looked for.
+const ROUNDS: usize = 100;
+
 /// What [`Vault::check`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyCheck {
@@ -38,8 +41,9 @@ impl Vault {
     /// provider fail.
     pub async fn check(&self, tenant: Id<Tenant>) -> Result<KeyCheck, VaultError> {
         let ring = &self.0;
-        let current_kek = ring.provider.current_kek(tenant).await?;
-        ring.probe(tenant).await?;
+        let asked = ring.probe(tenant).await;
+        ring.heard(tenant, &asked.clone().map(drop));
+        let current_kek = asked?;
         let records = ring.store.list(tenant).await?;
         let mut keks_in_use = BTreeSet::new();
         for record in &records {
@@ -50,6 +54,12 @@ impl Vault {
             }
         }
         Ok(KeyCheck { current_kek, keks_in_use, data_keys: records.len() })
+    }
+
+    /// For how many tenants the key provider did not answer, or refused, when it was last asked. Asks nobody.
+    #[must_use]
+    pub fn failing_key_providers(&self) -> usize {
+        self.0.failing()
     }
 
     /// Every data key of the tenant, wrapped, for `chartwire keys list`.
@@ -64,13 +74,15 @@ impl Vault {
     /// another. Values are not touched; once this has returned, the older key-encryption keys are not needed.
     ///
     /// # Errors
-    /// As the store and the provider fail. What is done stays done: call again.
+    /// As the store and the provider fail, [`VaultError::Contended`] while others keep adding keys under another one. What
+    /// is done stays done: call again.
     pub async fn rotate_kek(&self, tenant: Id<Tenant>) -> Result<usize, VaultError> {
         let ring = &self.0;
-        let current = ring.provider.current_kek(tenant).await?;
         let mut rewrapped = 0;
-        // Another process that still has the old key first may add a data key meanwhile, so look again until none is left.
-        loop {
+        // Another process that still has the old key first may add a data key meanwhile, and the KMS may get one more
+        // version of its key: look again until none is left.
+        for _ in 0..ROUNDS {
+            let current = ring.provider.current_kek(tenant).await?;
             let mut left: Vec<KeyRecord> = ring.store.list(tenant).await?;
             left.retain(|record| record.wrapped.kek != current);
             if left.is_empty() {
@@ -79,14 +91,14 @@ impl Vault {
             for record in left {
                 let bytes = ring.unwrap(&record).await?;
                 let wrapped = ring.provider.wrap_key(tenant, &bytes, &record.wrapping_context()).await?;
-                if wrapped.kek != current {
-                    return Err(VaultError::Contended);
-                }
-                if ring.store.rewrap(tenant, record.id, record.wrapped.kek, wrapped).await? {
+                if wrapped.kek != record.wrapped.kek
+                    && ring.store.rewrap(tenant, record.id, record.wrapped.kek, wrapped).await?
+                {
                     rewrapped += 1;
                 }
             }
         }
+        Err(VaultError::Contended)
     }
 
     /// Replaces every key that seals values. New values use new keys (in other processes after

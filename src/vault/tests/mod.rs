@@ -2,6 +2,7 @@
 
 mod rotation;
 mod transit;
+mod under_load;
 
 use super::{memory_store::MemoryStore, *};
 use crate::kernel::{Id, Instruments, ManualClock, Phi, SystemEntropy, Tenant};
