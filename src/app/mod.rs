@@ -149,10 +149,10 @@ impl App {
             catalogue,
         };
         let mut sections = web.sections(settings, &tenants)?;
-        sections.extend(rooms.sections(&db, &refusals, &running));
+        sections.extend(rooms.sections((&db, &vault), &refusals, &running));
         let limits = http::Limits::of(settings.server.request_body_limit, settings.server.requests_at_once);
         let router = http::router(sections, limits, &instruments);
-        let health = http::router(vec![health(&db, &running)], limits, &instruments);
+        let health = http::router(vec![health((&db, &vault), &running)], limits, &instruments);
         let app = Self {
             db,
             vault,
@@ -270,11 +270,12 @@ impl App {
     }
 }
 
-fn health(db: &Db, running: &Running) -> Section {
+fn health((db, vault): (&Db, &Vault), running: &Running) -> Section {
     let parts = vec![
         http::health::Part::database(db.clone()),
         http::health::Part::feeds(db.clone()),
         http::health::Part::recovery(db.clone()),
+        http::health::Part::key_providers(vault.clone()),
     ];
     Section::api(http::health::routes(parts, running.metrics.clone()))
 }
@@ -376,7 +377,7 @@ impl Rooms {
         })
     }
 
-    fn sections(&self, db: &Db, refusals: &Arc<CoalescedRefusals>, running: &Running) -> Vec<Section> {
+    fn sections(&self, stores: (&Db, &Vault), refusals: &Arc<CoalescedRefusals>, running: &Running) -> Vec<Section> {
         let twilio = webhooks::twilio(webhooks::TwilioWebhooks {
             practices: Arc::clone(&self.practices),
             tenants: Arc::clone(&self.webhooks),
@@ -384,6 +385,6 @@ impl Rooms {
             delivery: self.delivery.clone(),
             refusals: Arc::clone(refusals),
         });
-        vec![Section::api(twilio), health(db, running)]
+        vec![Section::api(twilio), health(stores, running)]
     }
 }

@@ -1,11 +1,12 @@
 //! `/healthz`, `/readyz` and `/metrics`.
 //!
 //! Readiness asks own parts only: an EHR, a carrier or a key service that is away must not take every node out of service.
-//! What an EHR refuses, and that texts are held after a restore, is named beside them.
+//! What an EHR refuses, that a key service does not answer, and that texts are held after a restore, is named beside them.
 
 use crate::{
     db::{Db, Recovery, sql},
     feed,
+    vault::Vault,
 };
 use axum::{
     Json, Router,
@@ -53,6 +54,17 @@ impl Part {
         let part = Self::new("recovery", move || {
             let db = db.clone();
             Box::pin(async move { Recovery::under_way(&db).await.is_ok_and(|under_way| under_way.is_empty()) })
+        });
+        Self { advisory: true, ..part }
+    }
+
+    /// Every key service outside let the practices' keys be used when it was last asked. What is open already goes on for a
+    /// while without one, and no other node would be answered either.
+    #[must_use]
+    pub fn key_providers(vault: Vault) -> Self {
+        let part = Self::new("keys", move || {
+            let failing = vault.failing_key_providers();
+            Box::pin(async move { failing == 0 })
         });
         Self { advisory: true, ..part }
     }

@@ -29,6 +29,8 @@ mod inbound;
 #[cfg(test)]
 mod installation;
 #[cfg(test)]
+mod kms;
+#[cfg(test)]
 mod late;
 #[cfg(test)]
 mod launch;

@@ -8,6 +8,7 @@ use crate::{
     fhir::{AccessTokenSource as _, FhirClient, FhirError, Limits, ResourceRef, TokioPacer},
     kernel::{Id, Instruments, Tenant},
     smart::{BackendServices, RefreshPolicy, ResourceScope},
+    vault::VaultError,
 };
 use std::{collections::HashMap, fmt::Display, io::Write, sync::Arc};
 
@@ -176,10 +177,18 @@ async fn keys(
     id: Id<Tenant>,
     report: &mut Report<'_>,
 ) -> Result<(), CommandError> {
+    let kms = tenant.transit.as_ref().map(|key| key.address.as_str());
     match foundation.vault.check(id).await {
         Ok(check) => {
+            if let Some(address) = kms {
+                report.ok(&tenant.slug, "kms", &format!("{address} unwraps what it wraps"))?;
+            }
             let text = format!("key-encryption key {}, {} data keys", check.current_kek, check.data_keys);
             report.ok(&tenant.slug, "keys", &text)
+        }
+        Err(error @ (VaultError::ProviderUnavailable { .. } | VaultError::ProviderRefuses { .. })) => {
+            let address = kms.unwrap_or_default();
+            report.fail(&tenant.slug, "kms", &format!("{address}: {error}"))
         }
         Err(error) => report.fail(&tenant.slug, "keys", &error),
     }

@@ -34,7 +34,7 @@ pub(super) enum Command {
 /// Which keys are replaced.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 pub(super) enum What {
-    /// Wrap every data key under the first key-encryption key of the settings
+    /// Wrap every data key under the first key-encryption key of the settings, or the latest version of the one in a KMS
     Kek,
     /// Replace the data keys, and seal in the background anew what they sealed
     Data,
@@ -78,15 +78,17 @@ async fn list(settings: &Settings, foundation: &Foundation, out: &mut dyn Write)
             writeln!(out, "  no data keys yet")?;
             continue;
         }
+        // A fingerprint, or the name and version of a key in a KMS.
+        let wide = keys.iter().map(|key| key.wrapped.kek.len()).max().unwrap_or_default();
         writeln!(
             out,
-            "  {:<20}  {:<7}  {:>7}  {:<7}  {:<16}  {:>10}  made",
+            "  {:<20}  {:<7}  {:>7}  {:<7}  {:<wide$}  {:>10}  made",
             "purpose", "period", "version", "state", "wrapped by", "seals"
         )?;
         for key in keys {
             let (purpose, period, version) = (key.purpose.code(), key.period.to_string(), key.version);
             let (state, kek, seals, made) = (key.state.code(), key.wrapped.kek, key.reserved, key.created_at);
-            writeln!(out, "  {purpose:<20}  {period:<7}  {version:>7}  {state:<7}  {kek:<16}  {seals:>10}  {made}")?;
+            writeln!(out, "  {purpose:<20}  {period:<7}  {version:>7}  {state:<7}  {kek:<wide$}  {seals:>10}  {made}")?;
         }
     }
     Ok(Ended::Well)
@@ -109,7 +111,7 @@ async fn rotate(
                 let current = foundation.vault.check(tenant).await?.current_kek;
                 writeln!(
                     out,
-                    "{slug}: {rewrapped} data keys wrapped anew; all are under key-encryption key {current}, older ones may go from the settings"
+                    "{slug}: {rewrapped} data keys wrapped anew; all are under key-encryption key {current}; older ones, and older versions in a KMS, are not needed any more"
                 )?;
             }
             What::Data => rotate_data(foundation, &slug, tenant, out).await?,

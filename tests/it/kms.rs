@@ -1,0 +1,183 @@
+//! A practice whose key-encryption key is in a KMS: the published API of HashiCorp Vault's and OpenBao's transit engine.
+
+use crate::{
+    database::both_databases,
+    installation::{Installation, SLUG},
+    service::{ANA, Service, Setting},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use chartwire::{
+    app::{App, Running, command_line::Ended},
+    db::sql,
+};
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use std::{
+    collections::HashMap,
+    fs,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, AtomicU64, Ordering},
+    },
+};
+use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate, matchers::any};
+
+const TOKEN: &str = "hvs.only-this-test-knows-it";
+
+#[derive(Default)]
+struct State {
+    rotations: AtomicU64,
+    /// Answered instead, where it is not 0.
+    status: AtomicU16,
+    kept: Mutex<HashMap<String, (Value, Value)>>,
+}
+
+/// The engine, with one key.
+#[derive(Clone, Default)]
+struct Transit(Arc<State>);
+
+impl Transit {
+    fn answer(&self, request: &Request) -> Result<Value, u16> {
+        if request.headers.get("X-Vault-Token").is_none_or(|token| token != TOKEN) {
+            return Err(403);
+        }
+        let status = self.0.status.load(Ordering::SeqCst);
+        if status != 0 {
+            return Err(status);
+        }
+        let latest = 1 + self.0.rotations.load(Ordering::SeqCst);
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        let mut kept = self.0.kept.lock().unwrap();
+        match (request.method.as_str(), request.url.path()) {
+            ("GET", "/v1/transit/keys/elm") => Ok(json!({ "latest_version": latest })),
+            ("POST", "/v1/transit/encrypt/elm") => {
+                let ciphertext = format!("vault:v{latest}:{}", STANDARD.encode(kept.len().to_string()));
+                kept.insert(ciphertext.clone(), (body["plaintext"].clone(), body["associated_data"].clone()));
+                Ok(json!({ "ciphertext": ciphertext }))
+            }
+            ("POST", "/v1/transit/decrypt/elm") => {
+                let (plaintext, bound_to) = kept.get(body["ciphertext"].as_str().unwrap_or_default()).ok_or(400_u16)?;
+                if *bound_to == body["associated_data"] { Ok(json!({ "plaintext": plaintext })) } else { Err(400) }
+            }
+            _ => Err(404),
+        }
+    }
+
+    fn answers_with(&self, status: u16) {
+        self.0.status.store(status, Ordering::SeqCst);
+    }
+}
+
+impl Respond for Transit {
+    fn respond(&self, request: &Request) -> ResponseTemplate {
+        match self.answer(request) {
+            Ok(data) => ResponseTemplate::new(200).set_body_json(json!({ "data": data })),
+            Err(status) => ResponseTemplate::new(status).set_body_json(json!({ "errors": [] })),
+        }
+    }
+}
+
+/// A KMS, and the file in which its token is kept.
+struct Kms {
+    engine: Transit,
+    server: MockServer,
+    folder: tempfile::TempDir,
+}
+
+impl Kms {
+    async fn start() -> Self {
+        let (engine, server, folder) = (Transit::default(), MockServer::start().await, tempfile::tempdir().unwrap());
+        Mock::given(any()).respond_with(engine.clone()).mount(&server).await;
+        fs::write(folder.path().join("token"), TOKEN).unwrap();
+        Self { engine, server, folder }
+    }
+
+    fn settings(&self, key: &str) -> String {
+        let token_file = self.folder.path().join("token");
+        format!(
+            "\n[tenants.transit]\naddress = \"{}\"\nkey = \"{key}\"\ntoken_file = \"{}\"\n",
+            self.server.uri(),
+            token_file.display()
+        )
+    }
+}
+
+async fn received(service: &Service) -> i64 {
+    let count = sql("SELECT COUNT(*) AS n FROM message WHERE direction = 'in'");
+    service.app.db().one(count).await.unwrap().get("n").unwrap()
+}
+
+async fn readiness(service: &Service) -> (u16, Value) {
+    let answer = reqwest::get(format!("{}readyz", service.base)).await.unwrap();
+    (answer.status().as_u16(), answer.json::<Value>().await.unwrap()["parts"]["keys"].clone())
+}
+
+both_databases! {
+    async fn texts_are_taken_in_throughout_an_outage_of_the_kms_and_fetched_after_a_longer_one(database: TestDatabase) {
+        let kms = Kms::start().await;
+        let policies: &'static str = kms.settings("elm").leak();
+        let service = Service::start(&database, Setting { policies, ..Setting::default() }).await;
+        service.patient("ana", "Ana", ANA).await;
+        service.app.schedule().await.unwrap();
+        service.text(ANA, "thanks").await;
+        service.settle().await;
+        assert_eq!((received(&service).await, readiness(&service).await), (1, (200, json!("ready"))));
+
+        kms.engine.answers_with(503);
+        service.advance(SignedDuration::from_hours(7));
+        service.text(ANA, "thanks again").await;
+        assert_eq!(received(&service).await, 2);
+        assert_eq!(readiness(&service).await, (200, json!("not ready")), "named, and no node goes out of service");
+        service.advance(SignedDuration::from_mins(61));
+        service.text(ANA, "and once more").await;
+        assert_eq!(received(&service).await, 2, "not acknowledged, because it could not be sealed");
+
+        kms.engine.answers_with(0);
+        service.advance(SignedDuration::from_mins(10));
+        service.settle().await;
+        assert_eq!((received(&service).await, readiness(&service).await), (3, (200, json!("ready"))));
+        service.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn an_operator_moves_a_practice_into_the_kms_and_to_a_new_version_there() {
+    let (installation, kms) = (Installation::new(), Kms::start().await);
+    let app = async || App::build(&installation.settings(), Running::with(installation.instruments.clone())).await;
+    app().await.unwrap().close().await;
+    installation.edit("\n[tenants.policies]", &format!("{}\n[tenants.policies]", kms.settings("elm")));
+    for version in ["v1", "v2"] {
+        let rotated = installation.run(&["keys", "rotate", "--tenant", SLUG]).await;
+        assert_eq!(rotated.ended, Ended::Well, "{}", rotated.err);
+        let listed = installation.run(&["keys", "list"]).await;
+        assert_eq!(listed.ended, Ended::Well, "{}", listed.err);
+        let mut keys = listed.out.lines().filter(|line| line.starts_with("  audit_"));
+        assert!(keys.clone().count() > 0, "{}", listed.out);
+        assert!(keys.all(|line| line.contains(&format!("transit:transit/elm:{version}"))), "{}", listed.out);
+        kms.engine.0.rotations.fetch_add(1, Ordering::SeqCst);
+    }
+    installation.edit("key_encryption_keys = [{ file = \"kek\" }]\n", "");
+    app().await.unwrap().close().await;
+}
+
+#[tokio::test]
+async fn check_says_whether_the_kms_answers_and_the_service_does_not_start_against_a_wrong_one() {
+    let (installation, kms) = (Installation::new(), Kms::start().await);
+    let app = async || App::build(&installation.settings(), Running::with(installation.instruments.clone())).await;
+    app().await.unwrap().close().await;
+    installation.edit("\n[tenants.policies]", &format!("{}\n[tenants.policies]", kms.settings("elm")));
+    let line = async || {
+        let checked = installation.run(&["check"]).await;
+        let found = checked.out.lines().find(|line| line.starts_with(SLUG) && line.contains("  kms "));
+        found.unwrap_or_else(|| panic!("{}{}", checked.out, checked.err)).to_owned()
+    };
+    assert!(line().await.contains("ok: http://127.0.0.1"), "{}", line().await);
+    kms.engine.answers_with(503);
+    assert!(line().await.contains("FAILED") && line().await.contains("HTTP status 503"), "{}", line().await);
+    kms.engine.answers_with(0);
+    installation.edit("key = \"elm\"", "key = \"oak\"");
+    assert!(line().await.contains("tenants.transit.mount, key and namespace"), "{}", line().await);
+    let Err(refused) = app().await else { panic!("the service started") };
+    let text = refused.to_string();
+    assert!(text.contains("tenants.transit.mount, key and namespace") && !text.contains("hvs."), "{text}");
+}
