@@ -61,8 +61,14 @@ pub(super) type SealingKey = OpenKey<Aes256Gcm>;
 /// A key that makes MACs.
 pub(super) type HashingKey = OpenKey<hmac::Key>;
 
-/// Opened sealing keys by tenant and id.
-type Opened = HashMap<(Id<Tenant>, Id<DataKey>), Arc<SealingKey>>;
+/// A data key of a tenant.
+type Named = (Id<Tenant>, Id<DataKey>);
+
+/// Opened sealing keys.
+type Opened = HashMap<Named, Arc<SealingKey>>;
+
+/// Held by whoever does what the others wait for.
+type Gate = Arc<tokio::sync::Mutex<()>>;
 
 /// One line of keys: versions follow each other in it.
 pub(super) type Line = (Id<Tenant>, KeyPurpose, Period);
@@ -97,12 +103,10 @@ pub(super) struct Ring {
     versions: Mutex<HashMap<Line, Versions>>,
     /// Held while a sealing key is unwrapped, and while a line of MAC keys is read: a KMS is asked once for each, however
     /// many values wait.
-    opening: Mutex<HashMap<(Id<Tenant>, Id<DataKey>), Gate>>,
+    opening: Mutex<HashMap<Named, Gate>>,
     reading: Mutex<HashMap<Line, Gate>>,
     leases: Leases,
 }
-
-type Gate = Arc<tokio::sync::Mutex<()>>;
 
 impl Ring {
     pub(super) fn new(
@@ -311,7 +315,7 @@ impl Ring {
         key
     }
 
-    fn keep(&self, place: (Id<Tenant>, Id<DataKey>), key: SealingKey) -> Arc<SealingKey> {
+    fn keep(&self, place: Named, key: SealingKey) -> Arc<SealingKey> {
         let key = Arc::new(key);
         let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
         if opened.len() >= OPENED_AT_MOST {
@@ -321,7 +325,7 @@ impl Ring {
         key
     }
 
-    fn opened_key(&self, place: (Id<Tenant>, Id<DataKey>)) -> Option<Arc<SealingKey>> {
+    fn opened_key(&self, place: Named) -> Option<Arc<SealingKey>> {
         self.opened.read().unwrap_or_else(PoisonError::into_inner).get(&place).map(Arc::clone)
     }
 

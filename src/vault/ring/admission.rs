@@ -27,18 +27,21 @@ impl Ring {
                 Due::Nothing => return Ok(()),
                 Due::Refused(error) => return Err(error),
                 Due::Wait(asking) => drop(asking.lock().await),
-                Due::Ask(_asking) => {
-                    let asked = self.probe(tenant).await.map(drop);
-                    return match self.heard(tenant, &asked) {
-                        Standing::Allowed { .. } => {
-                            self.prepare(tenant, outage).await;
-                            Ok(())
-                        }
-                        Standing::Until(_) => Ok(()),
-                        Standing::RunOut => asked,
-                    };
-                }
+                // Once in minutes: what seals and opens all the time does not carry its size.
+                Due::Ask(_asking) => return Box::pin(self.ask(tenant, outage)).await,
             }
+        }
+    }
+
+    async fn ask(&self, tenant: Id<Tenant>, outage: Outage) -> Result<(), VaultError> {
+        let asked = self.probe(tenant).await.map(drop);
+        match self.heard(tenant, &asked) {
+            Standing::Allowed { .. } => {
+                self.prepare(tenant, outage).await;
+                Ok(())
+            }
+            Standing::Until(_) => Ok(()),
+            Standing::RunOut => asked,
         }
     }
 
@@ -64,9 +67,10 @@ impl Ring {
         if let Err(error) = asked {
             let reason = if error.is_provider_away() { "away" } else { "refused" };
             metrics::counter!("chartwire_key_provider_failures_total", "reason" => reason).increment(1);
-            match standing {
-                Standing::Until(until) => tracing::warn!(%error, %until, "open data keys are used until then"),
-                _ => tracing::error!(%error, "data keys are forgotten: nothing of the practice is sealed or opened"),
+            if let Standing::Until(until) = standing {
+                tracing::warn!(%error, %until, "open data keys are used until then");
+            } else {
+                tracing::error!(%error, "data keys are forgotten: nothing of the practice is sealed or opened");
             }
         }
         match standing {

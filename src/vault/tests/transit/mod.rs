@@ -111,11 +111,22 @@ impl Respond for Transit {
     }
 }
 
-/// A vault over an engine, and over a local key for what was sealed before.
+/// What a process wraps with: local keys, and a key in a KMS.
+fn provider(keks: &[&str], key: &TransitKey) -> TransitKeks {
+    let mut local = LocalKeks::new(Arc::new(SystemEntropy));
+    if !keks.is_empty() {
+        local.insert(CLINIC, keks.iter().map(|kek| Kek::from_base64(kek).unwrap()).collect()).unwrap();
+    }
+    let mut provider = TransitKeks::over(local);
+    provider.insert(CLINIC, key.clone()).unwrap();
+    provider
+}
+
+/// A KMS, and vaults of processes that use it.
 pub(super) struct Kms {
     pub(super) bench: Bench,
     pub(super) engine: Transit,
-    _server: MockServer,
+    server: MockServer,
     folder: tempfile::TempDir,
     key: TransitKey,
 }
@@ -134,7 +145,7 @@ impl Kms {
             outage: Outage { asks_every: SignedDuration::from_mins(5), survives: SignedDuration::from_hours(8) },
             only_unwraps: false,
         };
-        let kms = Self { bench: Bench::new(), engine, _server: server, folder, key };
+        let kms = Self { bench: Bench::new(), engine, server, folder, key };
         kms.token(&format!("{TOKEN}\n"));
         kms
     }
@@ -143,27 +154,17 @@ impl Kms {
         fs::write(self.folder.path().join("token"), token).unwrap();
     }
 
-    fn provider(&self, keks: &[&str], key: &TransitKey) -> TransitKeks {
-        let mut local = LocalKeks::new(Arc::new(SystemEntropy));
-        if !keks.is_empty() {
-            local.insert(CLINIC, keks.iter().map(|kek| Kek::from_base64(kek).unwrap()).collect()).unwrap();
-        }
-        let mut provider = TransitKeks::over(local);
-        provider.insert(CLINIC, key.clone()).unwrap();
-        provider
-    }
-
     fn vault_over(&self, provider: TransitKeks) -> Vault {
         Vault::new(self.bench.store.clone(), Arc::new(provider), self.bench.instruments.clone())
     }
 
     /// A vault of a process that has just started.
     pub(super) fn vault(&self) -> Vault {
-        self.vault_over(self.provider(&[], &self.key))
+        self.vault_over(provider(&[], &self.key))
     }
 
     fn vault_with_file(&self) -> Vault {
-        self.vault_over(self.provider(&[&self.bench.kek], &self.key))
+        self.vault_over(provider(&[&self.bench.kek], &self.key))
     }
 }
 
@@ -199,7 +200,7 @@ async fn keys_move_from_a_file_to_the_kms_and_to_its_new_versions_and_back() {
     assert!(opens(&kms.vault(), &sealed).await.unwrap());
 
     let leaving = TransitKey { only_unwraps: true, ..kms.key.clone() };
-    let vault = kms.vault_over(kms.provider(&[&kms.bench.kek], &leaving));
+    let vault = kms.vault_over(provider(&[&kms.bench.kek], &leaving));
     assert_eq!(vault.rotate_kek(CLINIC).await.unwrap(), 1);
     kms.engine.delete();
     assert!(opens(&kms.bench.vault(), &sealed).await.unwrap(), "the KMS may go");
@@ -210,7 +211,7 @@ async fn a_key_of_another_name_in_the_kms_is_asked_for_by_name() {
     let kms = Kms::start().await;
     let sealed = seal(&kms.vault()).await.unwrap();
     let other = TransitKey { key: "oak".to_owned(), ..kms.key.clone() };
-    let vault = kms.vault_over(kms.provider(&[], &TransitKey { only_unwraps: true, ..other }));
+    let vault = kms.vault_over(provider(&[], &TransitKey { only_unwraps: true, ..other }));
     let refused = opens(&vault, &sealed).await.unwrap_err();
     assert!(matches!(refused, VaultError::WrongKek { .. }), "{refused}");
     let text = refused.to_string();
@@ -225,8 +226,8 @@ async fn a_wrapped_key_moved_to_another_row_does_not_open() {
     vault.content_hash(CLINIC, b"x").await.unwrap();
     let keys = vault.list_keys(CLINIC).await.unwrap();
     let [one, other, ..] = keys.as_slice() else { panic!("{keys:?}") };
-    let provider = kms.provider(&[], &kms.key);
-    assert!(provider.unwrap_key(CLINIC, &one.wrapped, &one.wrapping_context()).await.is_ok());
-    let moved = provider.unwrap_key(CLINIC, &one.wrapped, &other.wrapping_context()).await;
+    let engine = provider(&[], &kms.key);
+    assert!(engine.unwrap_key(CLINIC, &one.wrapped, &one.wrapping_context()).await.is_ok());
+    let moved = engine.unwrap_key(CLINIC, &one.wrapped, &other.wrapping_context()).await;
     assert!(matches!(moved, Err(VaultError::KekRefused { .. })));
 }

@@ -1,14 +1,14 @@
 //! What is refused at the start, what is followed, and what is never told.
 
 use super::*;
-use std::io;
+use std::{fmt::Write as _, io};
 use tracing::level_filters::LevelFilter;
 
 #[tokio::test]
 async fn a_wrong_token_key_mount_or_address_is_refused_at_the_start_with_what_to_check() {
     let kms = Kms::start().await;
     let refused = async |key: TransitKey| {
-        let vault = kms.vault_over(kms.provider(&[], &key));
+        let vault = kms.vault_over(provider(&[], &key));
         vault.check(CLINIC).await.unwrap_err().to_string()
     };
     let right = || kms.key.clone();
@@ -60,7 +60,7 @@ async fn the_token_goes_nowhere_else() {
     let to = format!("{}/v1/kms/transit/keys/elm", elsewhere.uri());
     Mock::given(any()).respond_with(ResponseTemplate::new(307).insert_header("Location", to)).mount(&moved).await;
     let key = TransitKey { address: moved.uri().parse().unwrap(), ..kms.key.clone() };
-    let refused = kms.vault_over(kms.provider(&[], &key)).check(CLINIC).await.unwrap_err();
+    let refused = kms.vault_over(provider(&[], &key)).check(CLINIC).await.unwrap_err();
     assert!(
         matches!(refused, VaultError::ProviderUnavailable { .. }),
         "a standby that sends elsewhere takes no key away"
@@ -73,8 +73,10 @@ async fn the_token_goes_nowhere_else() {
 async fn an_answer_that_is_none_is_an_error_and_not_kept() {
     let (server, kms) = (MockServer::start().await, Kms::start().await);
     let key = TransitKey { address: server.uri().parse().unwrap(), ..kms.key.clone() };
-    let vault = kms.vault_over(kms.provider(&[], &key));
-    for body in ["<html>".to_owned(), "{\"data\":{}}".to_owned(), " ".repeat(300_000)] {
+    let vault = kms.vault_over(provider(&[], &key));
+    let data =
+        json!({ "latest_version": 1, "ciphertext": "vault:v1:eA==", "plaintext": "eA==", "more": " ".repeat(300_000) });
+    for body in ["<html>".to_owned(), "{\"data\":{}}".to_owned(), json!({ "data": data }).to_string()] {
         server.reset().await;
         Mock::given(any()).respond_with(ResponseTemplate::new(200).set_body_string(body)).mount(&server).await;
         let refused = vault.check(CLINIC).await.unwrap_err();
@@ -112,12 +114,12 @@ async fn neither_token_nor_keys_stand_in_logs_errors_or_urls() {
             kms.engine.fails_with(status);
             kms.bench.clock.advance(SignedDuration::from_hours(9));
             let refused = seal(&vault).await.unwrap_err();
-            told.push_str(&format!("{refused} {refused:?}\n"));
+            writeln!(told, "{refused} {refused:?}").unwrap();
         }
     }
-    told.push_str(&format!("{:?}\n", kms.key));
-    for request in kms._server.received_requests().await.unwrap() {
-        told.push_str(&format!("{}\n", request.url));
+    writeln!(told, "{:?}", kms.key).unwrap();
+    for request in kms.server.received_requests().await.unwrap() {
+        writeln!(told, "{}", request.url).unwrap();
     }
     let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(logged.contains("data keys are forgotten"), "{logged}");
