@@ -16,6 +16,7 @@ mod ehr_side;
 mod ehrs;
 mod error;
 mod foundation;
+pub mod gauges;
 mod handlers;
 mod launches;
 mod people;
@@ -50,6 +51,7 @@ use crate::{
 };
 use axum::Router;
 use foundation::Foundation;
+use gauges::Gauges;
 use metrics_exporter_prometheus::PrometheusHandle;
 use resealing::Resealer;
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -96,6 +98,7 @@ pub struct App {
     polls: EhrPolls,
     sessions: Sessions,
     sealer: Sealer,
+    gauges: Gauges,
     /// Ends the streams of live changes.
     streams: CancellationToken,
     refusals: Arc<CoalescedRefusals>,
@@ -153,6 +156,7 @@ impl App {
         let limits = http::Limits::of(settings.server.request_body_limit, settings.server.requests_at_once);
         let router = http::router(sections, limits, &instruments);
         let health = http::router(vec![health(&db, &running)], limits, &instruments);
+        let gauges = Gauges::new(db.clone(), instruments.clone(), &tenants);
         let app = Self {
             db,
             vault,
@@ -167,6 +171,7 @@ impl App {
             polls: EhrPolls::of(&rooms.ehr_side),
             sessions,
             sealer,
+            gauges,
             streams,
             refusals,
             router,
@@ -215,6 +220,12 @@ impl App {
         &self.sealer
     }
 
+    /// How the service stands.
+    #[must_use]
+    pub const fn gauges(&self) -> &Gauges {
+        &self.gauges
+    }
+
     /// The id of the tenant with this name in URLs.
     #[must_use]
     pub fn tenant(&self, slug: &str) -> Option<Id<Tenant>> {
@@ -238,9 +249,9 @@ impl App {
         self.seal_what_is_left().await;
     }
 
-    /// Runs jobs and seals the audit log until `stop`, then finishes what is in hand.
+    /// Runs jobs, seals the audit log and keeps the gauges until `stop`, then finishes what is in hand.
     async fn work(&self, stop: CancellationToken) {
-        tokio::join!(self.worker.run(stop.clone()), self.sealer.run(stop));
+        tokio::join!(self.worker.run(stop.clone()), self.sealer.run(stop.clone()), self.gauges.keep(stop));
     }
 
     /// Writes refusals to the audit log until `stop`, and then those of the last minute.
