@@ -44,7 +44,7 @@ use crate::{
     patient::Directory,
     practice::Practices,
     routing::{ReplyReader, TextEndings},
-    smart::SmartClient,
+    smart::{RefreshPolicy, SmartClient},
     template::Catalogue,
     vault::Vault,
     workflow,
@@ -71,6 +71,8 @@ pub struct Running {
     pub workers: WorkerLimits,
     /// How often the carriers' lists are read.
     pub pull_every: Duration,
+    /// When EHRs' access tokens are renewed.
+    pub token_refresh: RefreshPolicy,
     /// Renders `/metrics`; none where no recorder is installed.
     pub metrics: Option<PrometheusHandle>,
 }
@@ -79,7 +81,8 @@ impl Running {
     /// As in production, on these instruments.
     #[must_use]
     pub fn with(instruments: Instruments) -> Self {
-        Self { instruments, workers: WorkerLimits::default(), pull_every: PULL_EVERY, metrics: None }
+        let workers = WorkerLimits::default();
+        Self { instruments, workers, pull_every: PULL_EVERY, token_refresh: RefreshPolicy::default(), metrics: None }
     }
 }
 
@@ -353,7 +356,7 @@ impl Rooms {
         let read_back =
             ReadBack::new(settler.clone(), Arc::clone(&practices), directory.clone(), Arc::clone(catalogue));
         let smart = ehrs::smart_client(instruments)?;
-        let ehrs = ehrs::ehrs(settings, tenants, instruments, &smart)?;
+        let ehrs = ehrs::ehrs(settings, tenants, (instruments, running.token_refresh), &smart)?;
         let intake = Intake::new(db.clone(), vault.clone(), instruments.clone(), ehrs.clone(), directory.clone());
         let people =
             Arc::new(people::People { ehrs: ehrs.clone(), intake: intake.clone(), instruments: instruments.clone() });

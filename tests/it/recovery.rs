@@ -63,7 +63,7 @@ async fn backed_up(service: &Service, url: &str, folder: &Path) {
         let to = folder.join("backup");
         let ran = service.installed_over(url).run(&["backup", "--to", to.to_str().unwrap()]).await;
         well(&ran);
-        assert!(ran.out.contains("whole, as of") && ran.out.contains("audit head: number"), "{}", ran.out);
+        assert!(ran.out.contains("whole, as of"), "{}", ran.out);
     }
 }
 
@@ -208,7 +208,7 @@ both_databases! {
         carrier_and_books_agree(&service).await;
         ends(&service, &ANA_LOPEZ, &[&ANAS[..], &["< it is a bit better"]].concat()).await;
         ends(&service, &PRIYA_NAIR, &[&PRIYAS[..], &["< thank you"]].concat()).await;
-        ends(&service, &JAMES_CARTER, &[REMINDER, "< STOP", STOPPED]).await;
+        ends(&service, &JAMES_CARTER, &["> A prescription of yours", "< STOP", STOPPED]).await;
         assert!(service.on(STRANGER).iter().any(|text| text.contains(&EMERGENCY[2..])));
         assert_eq!(emergencies(&service).await, 1, "a nurse has it, though it was answered");
         assert_eq!(start(&service, PRIYA_NAIR.appointment).await, moved_to);
