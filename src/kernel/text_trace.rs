@@ -25,8 +25,7 @@ fn in_trace_of<K>(span: &Span, text: Id<K>) {
     // The root is no span of anybody's: its id is the random half of the text's.
     let [.., a, b, c, d, e, f, g, h] = bytes;
     let root = SpanId::from_bytes([a, b, c, d, e, f, g, h]);
-    let context =
-        SpanContext::new(TraceId::from_bytes(bytes), root, TraceFlags::SAMPLED, true, TraceState::default());
+    let context = SpanContext::new(TraceId::from_bytes(bytes), root, TraceFlags::SAMPLED, true, TraceState::default());
     // Refused only where no trace is being made.
     let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(context));
 }

@@ -156,7 +156,8 @@ impl Sender {
         carrier: &dyn Carrier,
     ) -> Outcome {
         let attempt = AttemptRow::newest(&self.settler.db, tenant, message).await?.ok_or(DbError::NotFound)?;
-        metrics::counter!("chartwire_sends_total", "carrier" => carrier.name(), "outcome" => outcome_word(&outcome)).increment(1);
+        metrics::counter!("chartwire_sends_total", "carrier" => carrier.name(), "outcome" => outcome_word(&outcome))
+            .increment(1);
         let again = match &outcome {
             SendOutcome::NotSent { reason, retry_after } => {
                 let code = match reason {

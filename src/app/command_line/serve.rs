@@ -1,14 +1,14 @@
 //! `serve`: a process of the service.
 
 use super::{CommandError, Ended};
+#[cfg(feature = "otel")]
+use crate::config::traces::Traces;
 use crate::{
     app::{ProcessRole, Running, Service},
     config::{Settings, logging, metrics::Metrics},
     jobs::WorkerLimits,
     kernel::Instruments,
 };
-#[cfg(feature = "otel")]
-use crate::config::traces::Traces;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
