@@ -138,8 +138,8 @@ fn span_of(kind: &'static str, job: &LeasedJob) -> Span {
     struct About {
         message: Id<Message>,
     }
-    match job.payload::<About>() {
-        Ok(About { message }) => about_text(kind, message),
-        Err(_) => tracing::info_span!("job", otel.name = kind, kind),
+    if let Ok(About { message }) = job.payload::<About>() {
+        return about_text(kind, message);
     }
+    tracing::info_span!("job", otel.name = kind, kind)
 }

@@ -21,11 +21,11 @@ pub fn about_text<K>(step: &'static str, text: Id<K>) -> Span {
 fn in_trace_of<K>(span: &Span, text: Id<K>) {
     use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
     use tracing_opentelemetry::OpenTelemetrySpanExt as _;
-    let bytes = *text.as_bytes();
+    let id = text.as_bytes();
     // The root is no span of anybody's: its id is the random half of the text's.
-    let [.., a, b, c, d, e, f, g, h] = bytes;
-    let root = SpanId::from_bytes([a, b, c, d, e, f, g, h]);
-    let context = SpanContext::new(TraceId::from_bytes(bytes), root, TraceFlags::SAMPLED, true, TraceState::default());
+    let Some(random) = id.last_chunk() else { return };
+    let root = SpanId::from_bytes(*random);
+    let context = SpanContext::new(TraceId::from_bytes(*id), root, TraceFlags::SAMPLED, true, TraceState::default());
     // Refused only where no trace is being made.
     let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(context));
 }

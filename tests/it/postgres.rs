@@ -95,17 +95,12 @@ fn start() -> Option<Server> {
     Some(Server { port, _watch: watch.stdin.take().unwrap() })
 }
 
-/// A program that comes with the server.
-pub(crate) fn program(name: &str) -> PathBuf {
-    programs_with(name).unwrap().join(name)
-}
-
 fn programs() -> Option<PathBuf> {
     programs_with("pg_ctl")
 }
 
 /// The folder with the newest server programs that are new enough, `name` among them.
-fn programs_with(name: &str) -> Option<PathBuf> {
+pub(crate) fn programs_with(name: &str) -> Option<PathBuf> {
     let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let in_path = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect::<Vec<_>>();
     let folders = installed.map(|version| version.path().join("bin")).chain(in_path);
