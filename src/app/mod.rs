@@ -250,7 +250,7 @@ impl App {
 
     /// Does everything but answer over HTTP until `stop`, then finishes what is in hand.
     pub async fn run(&self, stop: CancellationToken) {
-        tokio::join!(self.work(stop.clone()), self.keep_refusals(stop.clone()), self.end_streams(stop));
+        tokio::join!(Box::pin(self.work(stop.clone())), self.keep_refusals(stop.clone()), self.end_streams(stop));
         self.seal_what_is_left().await;
     }
 
