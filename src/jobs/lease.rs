@@ -356,16 +356,7 @@ pub struct JobCounts {
     pub dead: u32,
 }
 
-impl JobCounts {
-    /// Shows them in the metrics: what is dead waits for an operator.
-    pub(super) fn record(self) {
-        for (state, count) in [("ready", self.ready), ("leased", self.leased), ("dead", self.dead)] {
-            metrics::gauge!("chartwire_jobs", "state" => state).set(count);
-        }
-    }
-}
-
-/// Counts the queue, for metrics and for tests that assert that it is drained.
+/// Counts the queue, for tests and commands that assert that it is drained.
 ///
 /// # Errors
 /// [`DbError`] as the database refuses or is away.

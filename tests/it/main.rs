@@ -25,6 +25,8 @@ mod feed;
 #[cfg(test)]
 mod garbled;
 #[cfg(test)]
+mod gauges;
+#[cfg(test)]
 mod inbound;
 #[cfg(test)]
 mod installation;
@@ -34,6 +36,10 @@ mod kms;
 mod late;
 #[cfg(test)]
 mod launch;
+#[cfg(test)]
+mod monitoring;
+#[cfg(test)]
+mod months;
 #[cfg(test)]
 mod opt_out;
 #[cfg(test)]

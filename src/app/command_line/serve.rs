@@ -1,6 +1,8 @@
 //! `serve`: a process of the service.
 
 use super::{CommandError, Ended};
+#[cfg(feature = "otel")]
+use crate::config::traces::Traces;
 use crate::{
     app::{ProcessRole, Running, Service},
     config::{Settings, logging, metrics::Metrics},
@@ -18,7 +20,7 @@ pub(super) async fn serve(
     roles: &[ProcessRole],
     instruments: &Instruments,
 ) -> Result<Ended, CommandError> {
-    logging::install(settings.log).map_err(|_| CommandError::Instrumentation("logging is set up already"))?;
+    let _traced = Traced::begin(settings)?;
     let metrics = Metrics::install().map_err(|_| CommandError::Instrumentation("metrics are set up already"))?;
     // Before anything is opened: a stop during the start ends the process cleanly too.
     let stop = stop_at_signal()?;
@@ -28,6 +30,29 @@ pub(super) async fn serve(
     tokio::spawn(keep_up(metrics, stop.clone()));
     service.run(stop).await?;
     Ok(Ended::Well)
+}
+
+/// Logging, and traces where the settings want them: the last are sent when this ends.
+struct Traced {
+    #[cfg(feature = "otel")]
+    _traces: Option<Traces>,
+}
+
+impl Traced {
+    fn begin(settings: &Settings) -> Result<Self, CommandError> {
+        let twice = |_| CommandError::Instrumentation("logging is set up already");
+        #[cfg(feature = "otel")]
+        if let Some(to) = &settings.traces {
+            let traces = Traces::to_collector(to)?;
+            logging::install_with(settings.log, &traces).map_err(twice)?;
+            return Ok(Self { _traces: Some(traces) });
+        }
+        logging::install(settings.log).map_err(twice)?;
+        Ok(Self {
+            #[cfg(feature = "otel")]
+            _traces: None,
+        })
+    }
 }
 
 async fn keep_up(metrics: Metrics, stop: CancellationToken) {

@@ -1,11 +1,15 @@
 //! What goes to the transit engine over HTTP, and what its answers mean.
 
 use super::TransitKey;
-use crate::vault::KeyBytes;
+use crate::{
+    kernel::{Exchange, Unanswered},
+    vault::KeyBytes,
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use reqwest::{Client, Method, Response, StatusCode, header::HeaderValue, redirect::Policy};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header::HeaderValue, redirect::Policy};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use std::time::Duration;
+use tracing::Instrument as _;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -51,7 +55,9 @@ impl Engine {
         body: Option<&impl Serialize>,
     ) -> Result<A, Refusal> {
         let token = self.token().await?;
-        let mut request = self.http.request(method, self.url(operation)?).header("X-Vault-Token", token);
+        let url = self.url(operation)?;
+        let exchange = Exchange::begin("transit", method.as_str(), &url);
+        let mut request = self.http.request(method, url).header("X-Vault-Token", token);
         // Agents may ask for it, against requests that a browser was led to.
         request = request.header("X-Vault-Request", "true");
         if let Some(namespace) = &self.key.namespace {
@@ -60,12 +66,16 @@ impl Engine {
         if let Some(body) = body {
             request = request.json(body);
         }
-        // What reqwest says of an error may hold the URL, and is left out.
-        let answer = request.send().await.map_err(|_| Refusal::Unreachable)?;
-        if !answer.status().is_success() {
-            return Err(Refusal::of(answer.status()));
+        let answered = answered(request).instrument(exchange.span()).await;
+        match &answered {
+            Ok((status, _)) => exchange.answered(status.as_u16()),
+            Err(Refusal::Unreadable) => exchange.unanswered(Unanswered::TooLarge),
+            Err(_) => exchange.unanswered(Unanswered::Interrupted),
         }
-        let body = whole(answer).await?;
+        let (status, body) = answered?;
+        if !status.is_success() {
+            return Err(Refusal::of(status));
+        }
         let answer: Answer<A> = serde_json::from_slice(&body).map_err(|_| Refusal::Unreadable)?;
         Ok(answer.data)
     }
@@ -93,6 +103,14 @@ impl Engine {
             .push(&self.key.key);
         Ok(url)
     }
+}
+
+/// The status of the answer, and its body where that is one to be read.
+async fn answered(request: RequestBuilder) -> Result<(StatusCode, Zeroizing<Vec<u8>>), Refusal> {
+    // What reqwest says of an error may hold the URL, and is left out.
+    let answer = request.send().await.map_err(|_| Refusal::Unreachable)?;
+    let status = answer.status();
+    Ok((status, if status.is_success() { whole(answer).await? } else { Zeroizing::default() }))
 }
 
 async fn whole(mut answer: Response) -> Result<Zeroizing<Vec<u8>>, Refusal> {
