@@ -6,7 +6,6 @@
 //! instruments.
 
 mod carriers;
-mod client_address;
 pub mod command_line;
 #[cfg(feature = "sandbox")]
 pub mod demo;
@@ -37,7 +36,7 @@ use crate::{
     config::Settings,
     db::Db,
     feed::Intake,
-    http::{self, Section, webhooks},
+    http::{self, Rates, Section, webhooks},
     jobs::{Worker, WorkerLimits},
     kernel::{Id, Instruments, PhoneNumber, Tenant},
     messaging::{Delivery, Inbox, LateReports, Puller, ReadBack, Sender, Settler},
@@ -133,6 +132,7 @@ impl App {
         let heads = HeadExport::new(&settings.audit.head_folder);
         let sealer = Sealer::new(db.clone(), vault.clone(), instruments.clone(), heads.clone());
         let refusals = Arc::new(CoalescedRefusals::new(instruments.clone()));
+        let rates = Arc::new(Rates::new(settings.server.rates, &instruments.clock));
 
         let catalogue = Arc::new(Catalogue::house()?);
         let rooms = Rooms::build(settings, &running, (&db, &vault), &tenants, Arc::clone(&practices), &catalogue)?;
@@ -150,13 +150,15 @@ impl App {
             smart: rooms.smart.clone(),
             people: Arc::clone(&rooms.people),
             refusals: Arc::clone(&refusals),
+            rates: Arc::clone(&rates),
             streams: streams.clone(),
             sessions: sessions.clone(),
             catalogue,
         };
         let mut sections = web.sections(settings, &tenants)?;
-        sections.extend(rooms.sections(&db, &refusals, &running));
-        let limits = http::Limits::of(settings.server.request_body_limit, settings.server.requests_at_once);
+        sections.extend(rooms.sections(&db, (&refusals, &rates), &running));
+        let server = &settings.server;
+        let limits = http::Limits::of(server.request_body_limit, server.connections.body_time, server.requests_at_once);
         let router = http::router(sections, limits, &instruments);
         let health = http::router(vec![health(&db, &running)], limits, &instruments);
         let gauges = Gauges::new(db.clone(), instruments.clone(), &tenants);
@@ -390,13 +392,19 @@ impl Rooms {
         })
     }
 
-    fn sections(&self, db: &Db, refusals: &Arc<CoalescedRefusals>, running: &Running) -> Vec<Section> {
+    fn sections(
+        &self,
+        db: &Db,
+        (refusals, rates): (&Arc<CoalescedRefusals>, &Arc<Rates>),
+        running: &Running,
+    ) -> Vec<Section> {
         let twilio = webhooks::twilio(webhooks::TwilioWebhooks {
             practices: Arc::clone(&self.practices),
             tenants: Arc::clone(&self.webhooks),
             inbox: self.inbox.clone(),
             delivery: self.delivery.clone(),
             refusals: Arc::clone(refusals),
+            rates: Arc::clone(rates),
         });
         vec![Section::api(twilio), health(db, running)]
     }
