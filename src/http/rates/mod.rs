@@ -91,8 +91,8 @@ struct Rate<K: Hash + Eq + Clone> {
 
 impl<K: Hash + Eq + Clone> Rate<K> {
     fn per_minute(count: NonZeroU32, clock: &Arc<dyn Clock>) -> Self {
-        let elapsed = Elapsed::by(Arc::clone(clock));
-        Self { limiter: RateLimiter::new(Quota::per_minute(count), States::default(), elapsed.clone()), elapsed }
+        let (quota, elapsed) = (Quota::per_minute(count), Elapsed::by(Arc::clone(clock)));
+        Self { limiter: RateLimiter::new(quota, States::of(&quota), elapsed.clone()), elapsed }
     }
 
     fn take(&self, what: &'static str, key: &K) -> Result<(), Failure> {

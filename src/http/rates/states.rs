@@ -1,7 +1,7 @@
 //! What `governor` keeps for each key, within bounds, and the time that it goes by.
 
 use crate::kernel::Clock;
-use governor::{nanos::Nanos, state::StateStore};
+use governor::{Quota, nanos::Nanos, state::StateStore};
 use std::{
     collections::HashMap,
     hash::Hash,
@@ -16,22 +16,26 @@ pub(super) const KEYS: usize = 16_384;
 const SWEEP_EVERY: u64 = 1_000_000_000;
 
 /// The state of each key: when it would be as if it had never asked.
-pub(super) struct States<K>(Mutex<Kept<K>>);
+pub(super) struct States<K> {
+    /// How far one request puts that off.
+    apart: u64,
+    kept: Mutex<Kept<K>>,
+}
 
 struct Kept<K> {
     arrivals: HashMap<K, Nanos>,
     swept: Option<u64>,
 }
 
-impl<K> Default for States<K> {
-    fn default() -> Self {
-        Self(Mutex::new(Kept { arrivals: HashMap::new(), swept: None }))
-    }
-}
-
 impl<K> States<K> {
+    /// None yet, for limits of this quota.
+    pub(super) fn of(quota: &Quota) -> Self {
+        let apart = u64::try_from(quota.replenish_interval().as_nanos()).unwrap_or(u64::MAX);
+        Self { apart, kept: Mutex::new(Kept { arrivals: HashMap::new(), swept: None }) }
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept<K>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -50,7 +54,7 @@ impl<K: Hash + Eq + Clone> StateStore for States<K> {
         }
         let (outcome, next) = decide(None)?;
         if kept.arrivals.len() >= KEYS {
-            kept.sweep(next);
+            kept.sweep(next.as_u64().saturating_sub(self.apart));
         }
         if kept.arrivals.len() < KEYS {
             kept.arrivals.insert(key.clone(), next);
@@ -60,14 +64,13 @@ impl<K: Hash + Eq + Clone> StateStore for States<K> {
 }
 
 impl<K: Hash + Eq> Kept<K> {
-    /// Forgets those that are as a new key is now, whose next is `next`.
-    fn sweep(&mut self, next: Nanos) {
-        let next = next.as_u64();
-        if self.swept.is_some_and(|swept| next.saturating_sub(swept) < SWEEP_EVERY) {
+    /// Forgets those that are, by now, as if they had never asked.
+    fn sweep(&mut self, now: u64) {
+        if self.swept.is_some_and(|swept| now.saturating_sub(swept) < SWEEP_EVERY) {
             return;
         }
-        self.swept = Some(next);
-        self.arrivals.retain(|_, arrival| arrival.as_u64() > next);
+        self.swept = Some(now);
+        self.arrivals.retain(|_, arrival| arrival.as_u64() > now);
     }
 }
 
@@ -109,9 +112,11 @@ impl governor::clock::Clock for Elapsed {
 mod tests {
     use super::*;
     use crate::kernel::ManualClock;
-    use governor::{Quota, RateLimiter, clock::Clock as _};
+    use governor::{RateLimiter, clock::Clock as _, middleware::NoOpMiddleware};
     use jiff::SignedDuration;
     use std::num::NonZeroU32;
+
+    type Limiter = RateLimiter<usize, States<usize>, Elapsed, NoOpMiddleware<Duration>>;
 
     fn clock() -> Arc<ManualClock> {
         Arc::new(ManualClock::at("2026-11-23T17:00:00Z".parse().unwrap()))
@@ -134,8 +139,7 @@ mod tests {
         let clock = clock();
         let elapsed = Elapsed::by(clock.clone());
         let quota = Quota::per_minute(NonZeroU32::new(2).unwrap());
-        let limiter: RateLimiter<usize, States<usize>, Elapsed> =
-            RateLimiter::new(quota, States::default(), elapsed.clone());
+        let limiter: Limiter = RateLimiter::new(quota, States::of(&quota), elapsed.clone());
         let flooder = usize::MAX;
         while limiter.check_key(&flooder).is_ok() {}
         assert!((0..KEYS * 2).all(|key| limiter.check_key(&key).is_ok()), "each asks once");
@@ -149,8 +153,8 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_while_everybody_is_limited() {
-        let limiter: RateLimiter<usize, States<usize>, Elapsed> =
-            RateLimiter::new(Quota::per_minute(NonZeroU32::MIN), States::default(), Elapsed::by(clock()));
+        let quota = Quota::per_minute(NonZeroU32::MIN);
+        let limiter: Limiter = RateLimiter::new(quota, States::of(&quota), Elapsed::by(clock()));
         for key in 0..KEYS + 1000 {
             assert!(limiter.check_key(&key).is_ok());
         }

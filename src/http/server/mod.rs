@@ -27,7 +27,10 @@ use axum::{
 use futures_util::future::BoxFuture;
 use http_body::{Frame, SizeHint};
 use hyper::{body::Incoming, server::conn::http1, service::Service};
-use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
 use patience::{Patience, Patient, Progress};
 use places::{Place, Places};
 use std::{
@@ -85,8 +88,10 @@ pub async fn serve(
     let router = router.layer(middleware::from_fn_with_state(proxies.clone(), client_address::behind_proxies));
     let places = Arc::new(Places::new(&limits, proxies));
     let mut http = http1::Builder::new();
-    // `Patient` keeps the time: it tells a connection that waits for a request from one that is slow with it.
-    http.max_header_size(limits.head).header_read_timeout(None);
+    // hyper's one limit is for the wait and the head together, and without it hyper does not look at a connection that
+    // waits. `Patient` tells the two apart.
+    let wait_and_head = limits.idle_time.saturating_add(limits.head_time);
+    http.max_header_size(limits.head).timer(TokioTimer::new()).header_read_timeout(wait_and_head);
     let connections = TaskTracker::new();
     loop {
         let (stream, peer) = tokio::select! {
