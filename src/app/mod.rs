@@ -20,6 +20,7 @@ mod handlers;
 mod launches;
 mod people;
 mod recovering;
+mod refusals;
 mod resealing;
 mod sealed_columns;
 mod serving;
@@ -58,8 +59,6 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the carriers' own lists are read for what webhooks missed.
 const PULL_EVERY: Duration = Duration::from_mins(3);
-/// How often refusals are written to the audit log.
-const FLUSH_REFUSALS_EVERY: Duration = Duration::from_secs(20);
 
 /// How the program runs, beside what its settings say.
 #[derive(Clone)]
@@ -261,7 +260,7 @@ impl App {
 
     /// Writes refusals to the audit log until `stop`, and then those of the last minute.
     async fn keep_refusals(&self, stop: CancellationToken) {
-        flush_refusals(&self.refusals, &self.db, &self.vault, stop).await;
+        refusals::flush(&self.refusals, &self.db, &self.vault, stop).await;
     }
 
     /// Ends the streams of live changes at `stop`: open ones would keep the server from ending.
@@ -293,22 +292,6 @@ fn health(db: &Db, running: &Running) -> Section {
         http::health::Part::recovery(db.clone()),
     ];
     Section::api(http::health::routes(parts, running.metrics.clone()))
-}
-
-async fn flush_refusals(refusals: &CoalescedRefusals, db: &Db, vault: &Vault, stop: CancellationToken) {
-    while !stop.is_cancelled() {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(FLUSH_REFUSALS_EVERY) => {
-                if let Err(error) = refusals.flush(db, vault).await {
-                    tracing::warn!(%error, "refusals are kept until they can be written");
-                }
-            }
-        }
-    }
-    if let Err(error) = refusals.flush_all(db, vault).await {
-        tracing::error!(%error, "refusals of the last minute are lost");
-    }
 }
 
 /// The rooms whose handlers and routes are bound.

@@ -94,8 +94,8 @@ impl Section {
     fn layered(self, limits: Limits) -> Router {
         self.routes
             .layer(DefaultBodyLimit::disable())
-            .layer(from_fn_with_state(limits.body_time, body_time::in_time))
             .layer(RequestBodyLimitLayer::new(limits.body))
+            .layer(from_fn_with_state(limits.body_time, body_time::in_time))
             .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, limits.time))
             .layer(CatchPanicLayer::custom(layers::answer_to_panic))
             .layer(from_fn_with_state(Arc::new(Semaphore::new(limits.at_once)), layers::admitted))

@@ -107,13 +107,24 @@ async fn a_body_that_trickles_ends_with_408_in_the_form_of_its_section() {
 }
 
 #[tokio::test]
+async fn a_body_that_does_not_tell_its_length_has_the_same_limit() {
+    use tokio::io::AsyncWriteExt as _;
+    let address = served_within(Limits::of(8, A_MOMENT, 64), vec![Section::api(section("/api"))]).await;
+    let mut connection = tokio::net::TcpStream::connect(address.strip_prefix("http://").unwrap()).await.unwrap();
+    let request = "POST /api/taken HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n\
+                   5\r\n12345\r\n4\r\n6789\r\n0\r\n\r\n";
+    connection.write_all(request.as_bytes()).await.unwrap();
+    assert!(answered(&mut connection).await.starts_with("HTTP/1.1 413"));
+}
+
+#[tokio::test]
 async fn a_body_that_nobody_reads_is_not_waited_for() {
     use tokio::io::AsyncWriteExt as _;
     let address = served(vec![Section::api(section("/api"))]).await;
     let mut connection = tokio::net::TcpStream::connect(address.strip_prefix("http://").unwrap()).await.unwrap();
-    let request = "GET /api/busy HTTP/1.1\r\nhost: x\r\ncontent-length: 60000\r\nconnection: close\r\n\r\n";
+    let request = "GET /api/busy HTTP/1.1\r\nhost: x\r\ncontent-length: 60000\r\n\r\n";
     connection.write_all(request.as_bytes()).await.unwrap();
-    assert!(answered(&mut connection).await.starts_with("HTTP/1.1 429"));
+    assert!(answered(&mut connection).await.starts_with("HTTP/1.1 429"), "and the connection is closed");
 }
 
 #[tokio::test]

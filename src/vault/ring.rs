@@ -257,7 +257,7 @@ impl Ring {
         let context = record.wrapping_context();
         let damaged = VaultError::DamagedKey { key: record.id };
         match self.provider.unwrap_key(record.tenant, &record.wrapped, &context).await {
-            Ok(bytes) if cipher::check_value(&bytes, &context) == record.check_value => Ok(bytes),
+            Ok(bytes) if cipher::is_checked_by(&bytes, &context, &record.check_value) => Ok(bytes),
             Ok(_) | Err(VaultError::KekRefused { .. }) => Err(damaged),
             Err(error) => Err(error),
         }
