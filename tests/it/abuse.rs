@@ -31,7 +31,8 @@ impl Process {
         let installation = Installation::new();
         installation.edit("shutdown_grace_seconds = 20", server);
         let running = Running::with(installation.instruments.clone());
-        let service = Service::start(&installation.settings(), running, &[ProcessRole::Web]).await.unwrap();
+        let service =
+            Service::start(&installation.settings(), running, &[ProcessRole::Web, ProcessRole::Worker]).await.unwrap();
         let (address, stop) = (service.address(), CancellationToken::new());
         let running = tokio::spawn({
             let stop = stop.clone();
@@ -148,7 +149,8 @@ async fn behind_a_proxy_that_is_not_named_nobody_is_limited_by_address() {
     let installation = process.stop().await;
     installation.edit("http://127.0.0.1/", "https://texts.example.org/");
     let running = Running::with(installation.instruments.clone());
-    let service = Service::start(&installation.settings(), running, &[ProcessRole::Web]).await.unwrap();
+    let service =
+        Service::start(&installation.settings(), running, &[ProcessRole::Web, ProcessRole::Worker]).await.unwrap();
     let (address, stop) = (service.address(), CancellationToken::new());
     let running = tokio::spawn(service.run(stop.clone()));
     for _ in 0..5 {
