@@ -6,7 +6,6 @@
 //! instruments.
 
 mod carriers;
-mod client_address;
 pub mod command_line;
 #[cfg(feature = "sandbox")]
 pub mod demo;
@@ -21,6 +20,7 @@ mod handlers;
 mod launches;
 mod people;
 mod recovering;
+mod refusals;
 mod resealing;
 mod sealed_columns;
 mod serving;
@@ -37,7 +37,7 @@ use crate::{
     config::Settings,
     db::Db,
     feed::Intake,
-    http::{self, Section, webhooks},
+    http::{self, Rates, Section, webhooks},
     jobs::{Worker, WorkerLimits},
     kernel::{Id, Instruments, PhoneNumber, Tenant},
     messaging::{Delivery, Inbox, LateReports, Puller, ReadBack, Sender, Settler},
@@ -61,8 +61,6 @@ use tokio_util::sync::CancellationToken;
 const PULL_EVERY: Duration = Duration::from_mins(3);
 /// How often it is looked whether months lie ahead, on PostgreSQL.
 const MAKE_MONTHS_EVERY: Duration = Duration::from_hours(12);
-/// How often refusals are written to the audit log.
-const FLUSH_REFUSALS_EVERY: Duration = Duration::from_secs(20);
 
 /// How the program runs, beside what its settings say.
 #[derive(Clone)]
@@ -135,6 +133,7 @@ impl App {
         let heads = HeadExport::new(&settings.audit.head_folder);
         let sealer = Sealer::new(db.clone(), vault.clone(), instruments.clone(), heads.clone());
         let refusals = Arc::new(CoalescedRefusals::new(instruments.clone()));
+        let rates = Arc::new(Rates::new(settings.server.rates, &instruments.clock));
 
         let catalogue = Arc::new(Catalogue::house()?);
         let rooms = Rooms::build(settings, &running, (&db, &vault), &tenants, Arc::clone(&practices), &catalogue)?;
@@ -152,13 +151,15 @@ impl App {
             smart: rooms.smart.clone(),
             people: Arc::clone(&rooms.people),
             refusals: Arc::clone(&refusals),
+            rates: Arc::clone(&rates),
             streams: streams.clone(),
             sessions: sessions.clone(),
             catalogue,
         };
         let mut sections = web.sections(settings, &tenants)?;
-        sections.extend(rooms.sections((&db, &vault), &refusals, &running));
-        let limits = http::Limits::of(settings.server.request_body_limit, settings.server.requests_at_once);
+        sections.extend(rooms.sections((&db, &vault), (&refusals, &rates), &running));
+        let server = &settings.server;
+        let limits = http::Limits::of(server.request_body_limit, server.connections.body_time, server.requests_at_once);
         let router = http::router(sections, limits, &instruments);
         let health = http::router(vec![health((&db, &vault), &running)], limits, &instruments);
         let gauges = Gauges::new(db.clone(), instruments.clone(), &tenants);
@@ -279,7 +280,7 @@ impl App {
 
     /// Writes refusals to the audit log until `stop`, and then those of the last minute.
     async fn keep_refusals(&self, stop: CancellationToken) {
-        flush_refusals(&self.refusals, &self.db, &self.vault, stop).await;
+        refusals::flush(&self.refusals, &self.db, &self.vault, stop).await;
     }
 
     /// Ends the streams of live changes at `stop`: open ones would keep the server from ending.
@@ -312,22 +313,6 @@ fn health((db, vault): (&Db, &Vault), running: &Running) -> Section {
         http::health::Part::key_providers(vault.clone()),
     ];
     Section::api(http::health::routes(parts, running.metrics.clone()))
-}
-
-async fn flush_refusals(refusals: &CoalescedRefusals, db: &Db, vault: &Vault, stop: CancellationToken) {
-    while !stop.is_cancelled() {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(FLUSH_REFUSALS_EVERY) => {
-                if let Err(error) = refusals.flush(db, vault).await {
-                    tracing::warn!(%error, "refusals are kept until they can be written");
-                }
-            }
-        }
-    }
-    if let Err(error) = refusals.flush_all(db, vault).await {
-        tracing::error!(%error, "refusals of the last minute are lost");
-    }
 }
 
 /// The rooms whose handlers and routes are bound.
@@ -411,13 +396,19 @@ impl Rooms {
         })
     }
 
-    fn sections(&self, stores: (&Db, &Vault), refusals: &Arc<CoalescedRefusals>, running: &Running) -> Vec<Section> {
+    fn sections(
+        &self,
+        stores: (&Db, &Vault),
+        (refusals, rates): (&Arc<CoalescedRefusals>, &Arc<Rates>),
+        running: &Running,
+    ) -> Vec<Section> {
         let twilio = webhooks::twilio(webhooks::TwilioWebhooks {
             practices: Arc::clone(&self.practices),
             tenants: Arc::clone(&self.webhooks),
             inbox: self.inbox.clone(),
             delivery: self.delivery.clone(),
             refusals: Arc::clone(refusals),
+            rates: Arc::clone(rates),
         });
         vec![Section::api(twilio), health(stores, running)]
     }

@@ -4,14 +4,12 @@
 //! takes none, finishes the requests and jobs in hand within the grace that the settings give, and closes the database
 //! last. What the grace cuts off is safe: a request was not acknowledged, and a job's lease runs out.
 
-use super::{App, AppError, Running, client_address};
-use crate::config::{ServerSettings, Settings};
-use axum::{Router, middleware};
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
+use super::{App, AppError, Running};
+use crate::{
+    config::{ServerSettings, Settings},
+    http::server::{self, ConnectionLimits, Proxies},
 };
+use std::{net::SocketAddr, time::Duration};
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -31,7 +29,8 @@ pub struct Service {
     address: SocketAddr,
     roles: Vec<ProcessRole>,
     grace: Duration,
-    trusted_proxies: Arc<[IpAddr]>,
+    limits: ConnectionLimits,
+    proxies: Proxies,
 }
 
 impl Service {
@@ -42,6 +41,9 @@ impl Service {
     pub async fn start(settings: &Settings, running: Running, roles: &[ProcessRole]) -> Result<Self, AppError> {
         let server = &settings.server;
         protected(server)?;
+        if !server.sources_are_known() {
+            tracing::warn!("nobody is limited by address: name the reverse proxy in server.trusted_proxies");
+        }
         let app = App::build(settings, running).await?;
         let taken = |cause| AppError::Listen { listen: server.listen, cause };
         let listener = TcpListener::bind(server.listen).await.map_err(taken)?;
@@ -52,7 +54,8 @@ impl Service {
             address,
             roles: roles.to_vec(),
             grace: server.shutdown_grace,
-            trusted_proxies: server.trusted_proxies.as_slice().into(),
+            limits: server.connections.into(),
+            proxies: Proxies::of(server),
         })
     }
 
@@ -83,7 +86,7 @@ impl Service {
         let served = CancellationToken::new();
         let serving = async {
             tokio::select! {
-                () = serve(self.listener, router, self.trusted_proxies, stop.clone()) => {}
+                () = server::serve(self.listener, router, self.limits, self.proxies, stop.clone()) => {}
                 () = grace_ends.cancelled() => tracing::warn!("requests in hand are cut off: the grace is over"),
             }
             // Without an end of its own: when nothing is served any more, nothing should go on working either.
@@ -116,16 +119,6 @@ pub(super) fn protected(server: &ServerSettings) -> Result<(), AppError> {
         Ok(())
     } else {
         Err(AppError::NotEncrypted { listen: server.listen })
-    }
-}
-
-async fn serve(listener: TcpListener, router: Router, trusted: Arc<[IpAddr]>, stop: CancellationToken) {
-    let router = router.layer(middleware::from_fn_with_state(trusted, client_address::behind_proxies));
-    let served = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await;
-    if let Err(error) = served {
-        tracing::error!(%error, "requests cannot be taken any more");
     }
 }
 

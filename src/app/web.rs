@@ -7,7 +7,7 @@ use crate::{
     config::Settings,
     db::Db,
     http::{
-        Section,
+        Rates, Section,
         inbox::{self, live::LiveInbox},
         smart,
     },
@@ -32,6 +32,7 @@ pub(super) struct Web {
     pub(super) smart: SmartClient,
     pub(super) people: Arc<People>,
     pub(super) refusals: Arc<CoalescedRefusals>,
+    pub(super) rates: Arc<Rates>,
     /// Ends the streams of live changes.
     pub(super) streams: CancellationToken,
     pub(super) sessions: Sessions,
@@ -72,6 +73,7 @@ impl Web {
                 self.settler.clone(),
                 Arc::clone(&self.catalogue),
             )),
+            rates: Arc::clone(&self.rates),
             instruments: self.instruments.clone(),
             stop: self.streams.clone(),
         });
@@ -90,6 +92,7 @@ impl Web {
             mirror: self.people.clone(),
             intake: self.people.clone(),
             refusals: Arc::clone(&self.refusals),
+            rates: Arc::clone(&self.rates),
             instruments: self.instruments.clone(),
         })
     }

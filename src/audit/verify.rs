@@ -2,7 +2,7 @@
 
 use super::{
     AuditError, Finding, Head, Position,
-    head::{genesis_chain, next_chain},
+    head::{genesis_chain, leads_to, next_chain},
     row::StoredRow,
 };
 use crate::{
@@ -253,7 +253,7 @@ impl<'a> Walk<'a> {
     }
 
     fn leads_to(&self, chain: &[u8], row: &StoredRow, seq: i64, stored: &[u8]) -> bool {
-        self.keys.heads.iter().any(|key| next_chain(key, chain, seq, row.id, &row.mac).as_slice() == stored)
+        self.keys.heads.iter().any(|key| leads_to(key, (chain, stored), seq, row.id, &row.mac))
     }
 
     fn computed(&self, chain: &[u8], row: &StoredRow, seq: i64) -> Vec<u8> {

@@ -27,9 +27,9 @@ mod tests;
 pub use mistake::{ConfigError, Mistake};
 pub use secret::Secret;
 pub use settings::{
-    AuditSettings, CarrierSettings, ClientAuthentication, DatabaseSettings, EhrSettings, JobSettings, LogFormat,
-    LogSettings, MfaAttestation, MfaSettings, Policies, Registration, RoleRule, ServerSettings, Settings,
-    SigningAlgorithm, TenantSettings, TraceSettings, TwilioApiKey, TwilioSettings,
+    AuditSettings, CarrierSettings, ClientAuthentication, ConnectionSettings, DatabaseSettings, EhrSettings,
+    JobSettings, LogFormat, LogSettings, MfaAttestation, MfaSettings, Policies, RateSettings, Registration, RoleRule,
+    ServerSettings, Settings, SigningAlgorithm, TenantSettings, TraceSettings, TwilioApiKey, TwilioSettings,
 };
 pub use surroundings::{ProcessSurroundings, Surroundings};
 

@@ -4,12 +4,12 @@ use super::{
     reader::{Section, Stands},
     secret::Secret,
     settings::{
-        AuditSettings, ClientAuthentication, DatabaseSettings, JobSettings, LogFormat, LogSettings, Registration,
-        ServerSettings, SigningAlgorithm, TraceSettings,
+        AuditSettings, ClientAuthentication, ConnectionSettings, DatabaseSettings, JobSettings, LogFormat, LogSettings,
+        RateSettings, Registration, ServerSettings, SigningAlgorithm, TraceSettings,
     },
     value::{self, Parsed, Wrong},
 };
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::Path, sync::Arc, time::Duration};
 use toml::Value;
 use url::Url;
 
@@ -21,6 +21,8 @@ pub(super) fn server(section: &Section<'_, '_>) -> Option<ServerSettings> {
     let request_body_limit = section.or("request_body_limit", 1 << 20, value::integer(1 << 16..=1 << 24));
     let requests_at_once = section.or("requests_at_once", 512, value::integer(16..=1 << 16));
     let shutdown_grace = section.or("shutdown_grace_seconds", 30, value::integer(1..=300));
+    let connections = connections(section);
+    let rates = rates(section);
     Some(ServerSettings {
         listen: listen?,
         public_url: public_url?,
@@ -28,6 +30,43 @@ pub(super) fn server(section: &Section<'_, '_>) -> Option<ServerSettings> {
         request_body_limit: usize::try_from(request_body_limit?).ok()?,
         requests_at_once: usize::try_from(requests_at_once?).ok()?,
         shutdown_grace: seconds(shutdown_grace?),
+        connections: connections?,
+        rates: rates?,
+    })
+}
+
+fn connections(section: &Section<'_, '_>) -> Option<ConnectionSettings> {
+    let at_once = section.or("connections_at_once", 2048, value::integer(64..=1 << 16));
+    let per_source = section.or("connections_per_source", 512, value::integer(8..=1 << 16));
+    let head_limit = section.or("request_head_limit", 1 << 14, value::integer(1 << 13..=1 << 16));
+    let head_time = section.or("request_head_seconds", 10, value::integer(1..=60));
+    // Less than the whole request may take.
+    let body_time = section.or("request_body_seconds", 10, value::integer(1..=25));
+    let idle_time = section.or("idle_seconds", 75, value::integer(5..=600));
+    Some(ConnectionSettings {
+        at_once: usize::try_from(at_once?).ok()?,
+        per_source: usize::try_from(per_source?).ok()?,
+        head_limit: usize::try_from(head_limit?).ok()?,
+        head_time: seconds(head_time?),
+        body_time: seconds(body_time?),
+        idle_time: seconds(idle_time?),
+    })
+}
+
+fn rates(section: &Section<'_, '_>) -> Option<RateSettings> {
+    let per_minute = |key, default| section.or(key, default, value::integer(1..=1_000_000));
+    let refusals = per_minute("refusals_per_minute", 120);
+    let launches = per_minute("launches_per_minute", 1200);
+    let session_requests = per_minute("session_requests_per_minute", 600);
+    let replies = per_minute("replies_per_minute", 20);
+    let practice_replies = per_minute("practice_replies_per_minute", 300);
+    let count = |number: i64| u32::try_from(number).ok().and_then(NonZeroU32::new);
+    Some(RateSettings {
+        refusals: count(refusals?)?,
+        launches: count(launches?)?,
+        session_requests: count(session_requests?)?,
+        replies: count(replies?)?,
+        practice_replies: count(practice_replies?)?,
     })
 }
 

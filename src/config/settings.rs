@@ -10,6 +10,7 @@ use crate::{
 use jiff::{civil, tz::TimeZone};
 use std::{
     net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -52,6 +53,51 @@ pub struct ServerSettings {
     pub requests_at_once: usize,
     /// How long work in hand may take to finish once the service is told to stop.
     pub shutdown_grace: Duration,
+    /// Bounds on connections, and how long clients are waited for.
+    pub connections: ConnectionSettings,
+    /// How much one source, person or practice may ask for.
+    pub rates: RateSettings,
+}
+
+impl ServerSettings {
+    /// Whether the address of a request tells who it comes from. Where TLS is ended by a proxy that the settings do not
+    /// name, everybody seems to come from that proxy.
+    #[must_use]
+    pub fn sources_are_known(&self) -> bool {
+        !self.trusted_proxies.is_empty() || self.public_url.scheme() == "http"
+    }
+}
+
+/// Of `[server]`: connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionSettings {
+    /// How many are held at once; as many again of trusted proxies.
+    pub at_once: usize,
+    /// How many of these one source may hold.
+    pub per_source: usize,
+    /// The largest head of a request, in bytes.
+    pub head_limit: usize,
+    /// How long a head may take.
+    pub head_time: Duration,
+    /// How long a body may take.
+    pub body_time: Duration,
+    /// How long a connection may be idle between requests.
+    pub idle_time: Duration,
+}
+
+/// Of `[server]`: how many in a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateSettings {
+    /// Refused requests of one source: forged webhooks, and requests to the inbox without a session.
+    pub refusals: NonZeroU32,
+    /// Steps of launches of one source; each launch has two.
+    pub launches: NonZeroU32,
+    /// Requests of one session.
+    pub session_requests: NonZeroU32,
+    /// Replies that one person sends off.
+    pub replies: NonZeroU32,
+    /// Replies that all of a practice send off.
+    pub practice_replies: NonZeroU32,
 }
 
 /// `[database]`

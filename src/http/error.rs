@@ -48,6 +48,8 @@ pub enum Failure {
     Gone(&'static str),
     /// The body is too large.
     TooLarge,
+    /// The body took too long to come.
+    TooSlow,
     /// The body is of a kind that is not taken here.
     UnsupportedMediaType,
     /// Understood, and cannot be done as it stands.
@@ -80,9 +82,8 @@ impl Failure {
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::UnsupportedMediaType,
             StatusCode::UNPROCESSABLE_ENTITY => Self::Unprocessable(Cow::Borrowed("a field is missing or malformed")),
             StatusCode::TOO_MANY_REQUESTS => Self::TooMany(60),
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => {
-                Self::Unavailable
-            }
+            StatusCode::REQUEST_TIMEOUT => Self::TooSlow,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => Self::Unavailable,
             status if status.is_server_error() => Self::Internal,
             _ => Self::BadRequest(Cow::Borrowed("the request cannot be understood")),
         }
@@ -100,6 +101,7 @@ impl Failure {
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::Gone(_) => StatusCode::GONE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unprocessable(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -119,6 +121,7 @@ impl Failure {
             Self::Conflict(_) => ("conflict", "Something else happened meanwhile", "conflict"),
             Self::Gone(_) => ("gone", "This is over", "deleted"),
             Self::TooLarge => ("too-large", "That is too large", "too-long"),
+            Self::TooSlow => ("too-slow", "That took too long to come", "timeout"),
             Self::UnsupportedMediaType => {
                 ("unsupported-media-type", "This kind of content is not taken", "not-supported")
             }
@@ -139,6 +142,7 @@ impl Failure {
             Self::NotFound => "Check the address.",
             Self::MethodNotAllowed => "Use a method that the Allow header lists.",
             Self::TooLarge => "Send less at a time.",
+            Self::TooSlow => "Send it again.",
             Self::UnsupportedMediaType => "Send a content type that this endpoint takes.",
             Self::TooMany(_) => "Wait as long as the Retry-After header says.",
             Self::Unavailable => "Try again in a moment.",
@@ -162,6 +166,10 @@ impl Failure {
         };
         if let Some(seconds) = wait {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        // The rest of the body may still be on its way (RFC 9110 section 15.5.9).
+        if *self == Self::TooSlow {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response

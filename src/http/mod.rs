@@ -1,4 +1,4 @@
-//! What answers over HTTP: the router and its layers, the mapping of errors, health, and the staff inbox.
+//! What answers over HTTP: the server, the router and its layers, limits, the mapping of errors, health, and the staff inbox.
 //!
 //! `app` builds the sections and hands them to [`router`]; every other room is called from here and calls nothing
 //! here. What always holds:
@@ -7,19 +7,26 @@
 //! - A failure says what happened in the form that its reader understands ([`Form`]) and repeats no input.
 //! - A request has a largest size and a longest time, a section a largest number of them in hand; a panic is an answer of
 //!   500, without its message.
+//! - Connections are bounded, and slow ones end ([`server`]); who asks for too much is told when to come back
+//!   ([`rates`]).
 
+mod body_time;
 pub mod cookie;
 pub mod error;
 pub mod health;
 pub mod inbox;
 mod layers;
 mod page;
+mod rates;
+pub mod server;
 pub mod smart;
 mod static_file;
 pub mod webhooks;
 
 pub use error::{Failure, Form};
 pub use layers::RequestId;
+pub use rates::Rates;
+
 use layers::source_address;
 
 use axum::{
@@ -42,6 +49,8 @@ use crate::kernel::Instruments;
 pub struct Limits {
     /// The largest body, in bytes.
     pub body: usize,
+    /// How long the body may take to come, from when it is first waited for.
+    pub body_time: Duration,
     /// How long an answer may take to begin. Streams of events may go on for longer.
     pub time: Duration,
     /// How many requests each section has in hand at once. What comes beyond is answered 503 before its body is read: a
@@ -50,10 +59,10 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// A largest body of so many bytes, so many requests at once, and 30 seconds.
+    /// A largest body of so many bytes that comes within a time, so many requests at once, and 30 seconds.
     #[must_use]
-    pub const fn of(body: usize, at_once: usize) -> Self {
-        Self { body, time: Duration::from_secs(30), at_once }
+    pub const fn of(body: usize, body_time: Duration, at_once: usize) -> Self {
+        Self { body, body_time, time: Duration::from_secs(30), at_once }
     }
 }
 
@@ -86,6 +95,7 @@ impl Section {
         self.routes
             .layer(DefaultBodyLimit::disable())
             .layer(RequestBodyLimitLayer::new(limits.body))
+            .layer(from_fn_with_state(limits.body_time, body_time::in_time))
             .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, limits.time))
             .layer(CatchPanicLayer::custom(layers::answer_to_panic))
             .layer(from_fn_with_state(Arc::new(Semaphore::new(limits.at_once)), layers::admitted))

@@ -5,8 +5,10 @@ use crate::kernel::{Instruments, SeededEntropy, SystemClock};
 use axum::routing::{get, post};
 use std::sync::Arc;
 
+const A_MOMENT: Duration = Duration::from_secs(20);
+
 async fn served(sections: Vec<Section>) -> String {
-    served_within(Limits::of(1 << 16, 64), sections).await
+    served_within(Limits::of(1 << 16, A_MOMENT, 64), sections).await
 }
 
 async fn served_within(limits: Limits, sections: Vec<Section>) -> String {
@@ -32,7 +34,7 @@ async fn panics() -> &'static str {
 
 #[tokio::test]
 async fn each_section_tells_its_failures_in_its_form() {
-    let limits = Limits { body: 8, time: Duration::from_millis(50), at_once: 64 };
+    let limits = Limits { body: 8, body_time: A_MOMENT, time: Duration::from_millis(50), at_once: 64 };
     let sections =
         vec![Section::api(section("/api")), Section::fhir(section("/fhir")), Section::pages(section("/page"))];
     let address = served_within(limits, sections).await;
@@ -66,6 +68,65 @@ async fn each_section_tells_its_failures_in_its_form() {
     assert_eq!(problem["type"], "urn:chartwire:problem:not-found");
 }
 
+/// Reads until the server closes the connection.
+async fn answered(connection: &mut tokio::net::TcpStream) -> String {
+    let mut answer = String::new();
+    tokio::io::AsyncReadExt::read_to_string(connection, &mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_ends_with_408_in_the_form_of_its_section() {
+    let limits = Limits { body_time: Duration::from_millis(100), ..Limits::of(1 << 16, A_MOMENT, 64) };
+    let sections = vec![Section::api(section("/api")), Section::pages(section("/page"))];
+    let address = served_within(limits, sections).await;
+    let host = address.strip_prefix("http://").unwrap();
+    for (prefix, content_type) in [("api", "application/problem+json"), ("page", "text/html")] {
+        let (mut reading, mut writing) = tokio::net::TcpStream::connect(host).await.unwrap().into_split();
+        let head = format!("POST /{prefix}/taken HTTP/1.1\r\nhost: x\r\ncontent-length: 60000\r\n\r\n");
+        let trickling = tokio::spawn(async move {
+            use tokio::io::AsyncWriteExt as _;
+            writing.write_all(head.as_bytes()).await?;
+            // A byte at a time: time without any is never long.
+            loop {
+                writing.write_all(b"a").await?;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            #[expect(unreachable_code, reason = "names the type of the error")]
+            std::io::Result::Ok(())
+        });
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(tokio::io::AsyncReadExt::read_u8(&mut reading).await.unwrap());
+        }
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+        assert!(answer.contains(content_type) && answer.contains("connection: close"), "{answer}");
+        assert!(trickling.await.unwrap().is_err(), "the connection is closed");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_tell_its_length_has_the_same_limit() {
+    use tokio::io::AsyncWriteExt as _;
+    let address = served_within(Limits::of(8, A_MOMENT, 64), vec![Section::api(section("/api"))]).await;
+    let mut connection = tokio::net::TcpStream::connect(address.strip_prefix("http://").unwrap()).await.unwrap();
+    let request = "POST /api/taken HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n\
+                   5\r\n12345\r\n4\r\n6789\r\n0\r\n\r\n";
+    connection.write_all(request.as_bytes()).await.unwrap();
+    assert!(answered(&mut connection).await.starts_with("HTTP/1.1 413"));
+}
+
+#[tokio::test]
+async fn a_body_that_nobody_reads_is_not_waited_for() {
+    use tokio::io::AsyncWriteExt as _;
+    let address = served(vec![Section::api(section("/api"))]).await;
+    let mut connection = tokio::net::TcpStream::connect(address.strip_prefix("http://").unwrap()).await.unwrap();
+    let request = "GET /api/busy HTTP/1.1\r\nhost: x\r\ncontent-length: 60000\r\n\r\n";
+    connection.write_all(request.as_bytes()).await.unwrap();
+    assert!(answered(&mut connection).await.starts_with("HTTP/1.1 429"), "and the connection is closed");
+}
+
 #[tokio::test]
 async fn a_section_that_is_full_turns_away_and_its_neighbours_do_not() {
     let (inside, open) = (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
@@ -76,7 +137,7 @@ async fn a_section_that_is_full_turns_away_and_its_neighbours_do_not() {
         "done"
     });
     let full = Section::api(section("/full").route("/full/waits", waits));
-    let address = served_within(Limits::of(1 << 16, 1), vec![full, Section::api(section("/other"))]).await;
+    let address = served_within(Limits::of(1 << 16, A_MOMENT, 1), vec![full, Section::api(section("/other"))]).await;
     let first = tokio::spawn(reqwest::get(format!("{address}/full/waits")));
     inside.notified().await;
     let turned_away = reqwest::Client::new().post(format!("{address}/full/taken")).body("x").send().await.unwrap();

@@ -5,7 +5,7 @@ use aes_gcm::{
     Aes256Gcm, KeyInit as _, Nonce,
     aead::{Aead as _, Payload},
 };
-use aws_lc_rs::hmac;
+use aws_lc_rs::{constant_time::verify_slices_are_equal, hmac};
 use zeroize::Zeroizing;
 
 /// The cipher under `key`. Its round keys are wiped when it is dropped.
@@ -46,6 +46,11 @@ pub(super) fn mac(key: &hmac::Key, message: &[u8]) -> [u8; 32] {
 pub(super) fn check_value(key: &KeyBytes, context: &[u8]) -> Vec<u8> {
     let message = super::length_prefixed(&[b"chartwire key check", context]);
     mac(&hmac(key), &message).iter().take(16).copied().collect()
+}
+
+/// Whether this is the key that `check` was made of. Takes the same time whatever `check` is.
+pub(super) fn is_checked_by(key: &KeyBytes, context: &[u8], check: &[u8]) -> bool {
+    verify_slices_are_equal(&check_value(key, context), check).is_ok()
 }
 
 /// Eight hexadecimal bytes by which a key-encryption key is named.

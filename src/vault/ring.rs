@@ -291,7 +291,7 @@ impl Ring {
         let damaged = VaultError::DamagedKey { key: record.id };
         let unwrap = || self.provider.unwrap_key(record.tenant, &record.wrapped, &context);
         match self.asked(record.tenant, unwrap).await {
-            Ok(bytes) if cipher::check_value(&bytes, &context) == record.check_value => Ok(bytes),
+            Ok(bytes) if cipher::is_checked_by(&bytes, &context, &record.check_value) => Ok(bytes),
             Ok(_) | Err(VaultError::KekRefused { .. }) => Err(damaged),
             Err(error) => Err(error),
         }

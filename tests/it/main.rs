@@ -3,6 +3,8 @@
 //! The modules are marked as tests for the lints' sake: in tests, and only there, a failure may panic.
 
 #[cfg(test)]
+mod abuse;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod consent;

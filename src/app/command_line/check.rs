@@ -55,6 +55,10 @@ pub(super) async fn check(
             report.line(&tenant.slug, "loosened", &format!("{key}: {what}"))?;
         }
     }
+    if !settings.server.sources_are_known() {
+        let text = "server.trusted_proxies: no reverse proxy is named, so nobody is limited by address";
+        report.line("settings", "loosened", text)?;
+    }
     if let Some(foundation) = foundation {
         foundation.db.close().await;
     }

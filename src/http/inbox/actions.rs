@@ -119,6 +119,9 @@ pub(super) async fn reply(
     if text.as_str().trim().is_empty() {
         return Err(Failure::Unprocessable("Write something first.".into()));
     }
+    if let Err(failure) = parts.rates.reply(viewer.session.tenant, viewer.session.staff) {
+        return limited(&parts, &viewer, text, (failure, wants_json(&headers))).await;
+    }
     let reply = NewReply { text, once: form.once, override_quiet_hours: form.send_now.is_some() };
     let outcome = parts.source.reply(&viewer, patient, &reply).await?;
     let (zone, now) = (parts.source.zone(viewer.session.tenant), parts.instruments.now());
@@ -142,6 +145,21 @@ pub(super) async fn reply(
         return Ok(Json(Taken { said, once: parts.instruments.token(16) }).into_response());
     }
     Ok(Redirect::to(&format!("{}#composer", viewer.address())).into_response())
+}
+
+/// The answer where too many replies were sent off. What was typed stays.
+async fn limited(
+    parts: &Parts,
+    viewer: &Viewer,
+    text: Phi<String>,
+    (failure, by_script): (Failure, bool),
+) -> Result<Response, Failure> {
+    let Failure::TooMany(seconds) = failure else { return Err(failure) };
+    if by_script {
+        return Ok(failure.told(crate::http::Form::Problem));
+    }
+    let page = thread_page::with_reply(parts, viewer, text, Some(CheckAnswer::too_many(seconds))).await?;
+    Ok((StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, HeaderValue::from(seconds))], page).into_response())
 }
 
 /// Settles a text of which nobody knows whether it left.

@@ -3,15 +3,20 @@
 use super::source::*;
 use crate::{
     access::*,
+    config::RateSettings,
     db::{Command, Db, DbError, Topic, Tx},
-    http::{Limits, Section, inbox, router},
+    http::{Limits, Rates, Section, inbox, router},
     kernel::{Id, Instruments, Language, ManualClock, Patient, Phi, SeededEntropy, Tenant},
     routing::InForce,
     vault::{Kek, LocalKeks, Vault, memory_store::MemoryStore},
 };
 use futures_util::future::{FutureExt as _, ready};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use std::sync::{Arc, Mutex};
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio_util::sync::CancellationToken;
 
 mod consent;
@@ -19,6 +24,15 @@ pub(super) mod worklist;
 
 pub(super) const TENANT: Id<Tenant> = Id::from_bytes([1; 16]);
 pub(super) const ANA: Id<Patient> = Id::from_bytes([7; 16]);
+const COUNT: NonZeroU32 = NonZeroU32::new(60).unwrap();
+/// Twelve replies in a minute, sixty requests of a session.
+const RATES: RateSettings = RateSettings {
+    refusals: COUNT,
+    launches: COUNT,
+    session_requests: COUNT,
+    replies: NonZeroU32::new(12).unwrap(),
+    practice_replies: COUNT,
+};
 const NOW: &str = "2026-03-03T19:10:00Z";
 
 pub(super) fn phi(text: &str) -> Phi<String> {
@@ -288,6 +302,7 @@ impl Served {
             drafts: Drafts::new(db.clone(), vault.clone(), instruments.clone()),
             db: db.clone(),
             source: fake.clone(),
+            rates: Arc::new(Rates::new(RATES, &instruments.clock)),
             instruments: instruments.clone(),
             stop: CancellationToken::new(),
         };
@@ -299,7 +314,11 @@ impl Served {
             roles: Roles::from([Role::Nurse]),
         };
         let member = StaffDirectory::new(db.clone(), vault, instruments.clone()).refresh(rosa).await.unwrap();
-        let app = router(vec![Section::pages(inbox::routes(parts.clone()))], Limits::of(1 << 16, 64), &instruments);
+        let app = router(
+            vec![Section::pages(inbox::routes(parts.clone()))],
+            Limits::of(1 << 16, Duration::from_secs(20), 64),
+            &instruments,
+        );
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let mut served = Self {

@@ -328,6 +328,20 @@ pub(super) struct FindingLine {
 }
 
 impl CheckAnswer {
+    /// The reply was sent off after too many others.
+    pub(super) fn too_many(seconds: u32) -> Self {
+        Self {
+            segments: 0,
+            encoding: "GSM-7",
+            line: format!("Not sent off: too many replies within a minute. Try again in {seconds} seconds."),
+            findings: Vec::new(),
+            neutral: None,
+            blocked_reason: None,
+            quiet_until: None,
+            may_send: true,
+        }
+    }
+
     pub(super) fn of(check: &DraftCheck, zone: &TimeZone, now: Timestamp) -> Self {
         let findings: Vec<FindingLine> = check
             .findings

@@ -4,7 +4,7 @@
 //! Owns pages only; what they show and do comes from an [`InboxSource`]. Every route stands behind one layer
 //! ([`session_layer`]) that lets nobody in without a session, so a new route is closed until it has one.
 //!
-//! What always holds: pages are kept by no cache; a change needs the session's form token and must come from our own
+//! What always holds: a session, a person's replies and those of a practice have limits; pages are kept by no cache; a change needs the session's form token and must come from our own
 //! pages; live events carry ids only, and an open page alone does not keep a session alive; every address names the launch
 //! that it belongs to, so that a page of one patient never shows or changes another's, though both have the same cookie.
 
@@ -23,7 +23,7 @@ mod worklist_page;
 
 pub use source::{InboxSource, Viewer};
 
-use super::{Failure, static_file};
+use super::{Failure, Rates, static_file};
 use crate::{
     access::{Drafts, Session, Sessions},
     db::Db,
@@ -55,6 +55,8 @@ pub struct Parts {
     pub db: Db,
     /// What is shown and done.
     pub source: Arc<dyn InboxSource>,
+    /// How much a session, a person and a practice may ask for.
+    pub rates: Arc<Rates>,
     /// Time and randomness.
     pub instruments: Instruments,
     /// Ends the streams of live changes, so that a shutdown does not wait for them.

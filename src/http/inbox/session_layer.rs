@@ -3,7 +3,7 @@
 use super::{Parts, done::wants_json, source::Embedding, source::Viewer};
 use crate::{
     access::{AccessError, ActiveSession, Activity, Area, Ending, SessionRefusal, SessionToken, may_use},
-    http::{Failure, Form, RequestId, cookie, page},
+    http::{Failure, Form, RequestId, cookie, page, server::Source},
 };
 use axum::{
     extract::{Request, State},
@@ -27,16 +27,20 @@ pub(super) async fn signed_in(State(parts): State<Parts>, mut request: Request, 
     let (launch, by_script) = (launch.map(str::to_owned), FOR_SCRIPTS.contains(&rest));
     let by_itself = BACKGROUND.contains(&rest);
     let activity = if by_itself { Activity::Background } else { Activity::Person };
+    let by_script = by_script || wants_json(request.headers());
+    let source = request.extensions().get::<Source>().copied();
     let Some(token) = cookie::session_of(request.headers()) else {
-        return refused(&parts, None, &SessionRefusal::SignedOut).await;
+        return refused(&parts, None, &SessionRefusal::SignedOut, (source, by_script)).await;
     };
     let session = match parts.sessions.authenticate(&token, activity).await {
         Ok(session) => session,
-        Err(refusal) => return refused(&parts, Some(&token), &refusal).await,
+        Err(refusal) => return refused(&parts, Some(&token), &refusal, (source, by_script)).await,
     };
     let embedding = parts.source.embedding(Some(session.tenant));
+    if let Err(failure) = parts.rates.session(session.id) {
+        return embeddable(too_many(&failure, by_script), &embedding);
+    }
     if launch.is_some_and(|launch| launch != session.id.to_string()) {
-        let by_script = by_script || wants_json(request.headers());
         return embeddable(of_another_launch(by_script), &embedding);
     }
     if !may_use(&session.roles, Area::Inbox) {
@@ -106,7 +110,22 @@ fn embeddable(mut response: Response, embedding: &Embedding) -> Response {
     response
 }
 
-async fn refused(parts: &Parts, token: Option<&SessionToken>, refusal: &SessionRefusal) -> Response {
+/// Beyond what a session, or those without one at an address, may ask for.
+fn too_many(failure: &Failure, by_script: bool) -> Response {
+    failure.told(if by_script { Form::Problem } else { Form::Page })
+}
+
+async fn refused(
+    parts: &Parts,
+    token: Option<&SessionToken>,
+    refusal: &SessionRefusal,
+    (source, by_script): (Option<Source>, bool),
+) -> Response {
+    if !matches!(refusal, SessionRefusal::Failed(_))
+        && let Err(failure) = parts.rates.refused("no-session", source)
+    {
+        return embeddable(too_many(&failure, by_script), &parts.source.embedding(None));
+    }
     let tenant = match token {
         Some(token) => parts.sessions.tenant_of(token).await.unwrap_or_default(),
         None => None,

@@ -22,6 +22,7 @@ fn steady(page: &str) -> String {
 }
 
 mod consent;
+mod limits;
 mod worklist;
 
 async fn page_of(view: super::source::ThreadView) -> String {

@@ -5,7 +5,7 @@ use crate::{
     access::{NewSession, NewStaffMember, Session, SessionRefusal, StaffMember},
     config::MfaSettings,
     ehr::EhrError,
-    http::{Failure, RequestId, cookie, inbox, source_address},
+    http::{Failure, RequestId, cookie, inbox, server::Source, source_address},
     kernel::{Id, Patient},
     smart::{Callback, Identity, LaunchCompleted, SmartError},
 };
@@ -21,9 +21,13 @@ pub(super) async fn callback(
     State(parts): State<Parts>,
     Extension(request): Extension<RequestId>,
     connection: Option<Extension<ConnectInfo<SocketAddr>>>,
+    source: Option<Extension<Source>>,
     headers: HeaderMap,
     Query(callback): Query<Callback>,
 ) -> Response {
+    if let Some(refused) = pages::too_many(&parts, source.map(|Extension(source)| source)) {
+        return refused;
+    }
     let arrival = Arrival { request, source: source_address(connection), headers: &headers };
     let (site, remembered) = match taken(&parts, &callback, &arrival).await {
         Ok(taken) => taken,

@@ -2,7 +2,7 @@
 
 use super::{LaunchSite, Parts, pages};
 use crate::{
-    http::{Failure, cookie, source_address},
+    http::{Failure, cookie, server::Source, source_address},
     kernel::Instruments,
     smart::LaunchState,
 };
@@ -51,9 +51,13 @@ fn hash(browser: &str) -> String {
 pub(super) async fn shared(
     State(parts): State<Parts>,
     connection: Option<Extension<ConnectInfo<SocketAddr>>>,
+    source: Option<Extension<Source>>,
     headers: HeaderMap,
     Query(asked): Query<Asked>,
 ) -> Response {
+    if let Some(refused) = pages::too_many(&parts, source.map(|Extension(source)| source)) {
+        return refused;
+    }
     begin(&parts, None, &asked, &headers, source_address(connection)).await
 }
 
@@ -62,9 +66,13 @@ pub(super) async fn of_tenant(
     State(parts): State<Parts>,
     Path(slug): Path<String>,
     connection: Option<Extension<ConnectInfo<SocketAddr>>>,
+    source: Option<Extension<Source>>,
     headers: HeaderMap,
     Query(asked): Query<Asked>,
 ) -> Response {
+    if let Some(refused) = pages::too_many(&parts, source.map(|Extension(source)| source)) {
+        return refused;
+    }
     begin(&parts, Some(&slug), &asked, &headers, source_address(connection)).await
 }
 

@@ -6,7 +6,8 @@
 //!
 //! What always holds: nothing is fetched for an `iss` that no practice has registered; a callback is taken once, and
 //! only from the browser in which its launch began; nobody without a role, or without a second factor, gets a session;
-//! every refusal is counted for the audit log; no page repeats what a request brought.
+//! every refusal is counted for the audit log; a source has so many launches in a minute; no page repeats what a request
+//! brought.
 
 mod callback;
 #[cfg(any(test, fuzzing))]
@@ -17,7 +18,7 @@ mod pages;
 
 pub use jwks::{PublishedKeys, routes as jwks_routes};
 
-use super::inbox::source::Embedding;
+use super::{Rates, inbox::source::Embedding};
 use crate::{
     access::{LaunchStates, Roles, Sessions, StaffDirectory},
     audit::CoalescedRefusals,
@@ -103,6 +104,8 @@ pub struct Parts {
     pub intake: Arc<dyn PatientIntake>,
     /// Counts what was refused.
     pub refusals: Arc<CoalescedRefusals>,
+    /// Limits launches by source.
+    pub rates: Arc<Rates>,
     /// Randomness for the browser's cookie.
     pub instruments: crate::kernel::Instruments,
 }

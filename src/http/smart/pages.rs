@@ -2,11 +2,11 @@
 
 use super::{LaunchSite, Parts};
 use crate::{
-    http::page,
+    http::{Failure, page, server::Source},
     smart::{Advice, SmartError},
 };
 use axum::{
-    http::{StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::Response,
 };
 use std::net::IpAddr;
@@ -89,6 +89,20 @@ pub(super) fn other_browser() -> Response {
         "It did not begin in this browser, or the browser keeps no cookies for pages inside the EHR.",
         "Open the patient in the EHR again. If that does not help, allow cookies for Chartwire.",
     )
+}
+
+/// The page for a source that launches too much; none for others.
+pub(super) fn too_many(parts: &Parts, source: Option<Source>) -> Option<Response> {
+    let Err(Failure::TooMany(seconds)) = parts.rates.launch(source) else { return None };
+    let mut response = page::state(
+        StatusCode::TOO_MANY_REQUESTS,
+        "Too many launches at once",
+        "More launches came from your network within a minute than are let in. Nothing was asked of the EHR.",
+        "Wait a minute and open the patient in the EHR again. If it happens again, tell whoever runs Chartwire.",
+    );
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Some(framed(parts, None, response))
 }
 
 pub(super) fn try_later() -> Response {

@@ -179,6 +179,13 @@ if (reply) {
       const answer = await post(`${at}/reply`, Object.fromEntries(new FormData(reply)));
       if (answer.status === 401 || answer.status === 410) return reload();
       if (answer.status === 422 && answer.headers.get("content-type")?.includes("json")) return show(await answer.json());
+      if (answer.status === 429) {
+        // The same `once` goes with the next try.
+        const seconds = answer.headers.get("retry-after");
+        line.textContent = `Not sent off: too many replies within a minute. Try again in ${seconds} seconds.`;
+        line.classList.add("bad");
+        return keepDraft();
+      }
       if (!answer.ok) throw new Error("refused");
       const taken = await answer.json();
       reply.elements.once.value = taken.once;

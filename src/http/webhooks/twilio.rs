@@ -1,6 +1,8 @@
 //! `POST /carriers/twilio/{tenant}/{inbound|status}`.
 //!
-//! A forged request is answered 403, nothing of it is stored or logged, and refusals are audited by source and minute.
+//! A forged request is answered 403, nothing of it is stored or logged, and refusals are audited by source and minute. A
+//! source that forges again and again is answered 429. What the carrier signed is never limited: the addresses of a
+//! carrier are shared, and a text may be an emergency.
 //! Whatever a genuine request holds, Twilio gets a 2xx once it is durable and never a 5xx for its content: Twilio
 //! repeats what fails, and shows a patient nothing of what we answer.
 
@@ -10,7 +12,7 @@ use crate::{
         AuthToken,
         twilio::{WebhookBody, parse_inbound, parse_status, verify},
     },
-    http::{Failure, source_address},
+    http::{Failure, Rates, server::Source, source_address},
     kernel::Id,
     messaging::{Attempt, Delivery, Inbox, MessagingError},
     practice::{Practice, Practices},
@@ -51,6 +53,8 @@ pub struct TwilioWebhooks {
     pub delivery: Delivery,
     /// Counts what was refused.
     pub refusals: Arc<CoalescedRefusals>,
+    /// Limits what was refused.
+    pub rates: Arc<Rates>,
 }
 
 /// The routes.
@@ -72,7 +76,8 @@ struct Signed<'a> {
     uri: &'a axum::http::Uri,
     headers: &'a HeaderMap,
     body: &'a Bytes,
-    source: IpAddr,
+    address: IpAddr,
+    source: Option<Source>,
 }
 
 impl TwilioWebhooks {
@@ -88,7 +93,8 @@ impl TwilioWebhooks {
             return Ok(Verified { practice });
         }
         metrics::counter!("chartwire_webhook_refusals_total", "carrier" => CARRIER).increment(1);
-        self.refusals.note(practice.tenant, CARRIER, "forged-signature", request.source);
+        self.refusals.note(practice.tenant, CARRIER, "forged-signature", request.address);
+        self.rates.refused("forged-webhook", request.source)?;
         Err(Failure::Forbidden("the signature does not hold"))
     }
 }
@@ -102,17 +108,18 @@ async fn inbound(
     Path(tenant): Path<String>,
     OriginalUri(uri): OriginalUri,
     connection: Option<Extension<ConnectInfo<SocketAddr>>>,
+    source: Option<Extension<Source>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Failure> {
-    let request =
-        Signed { tenant: &tenant, uri: &uri, headers: &headers, body: &body, source: source_address(connection) };
+    let (address, source) = (source_address(connection), source.map(|Extension(source)| source));
+    let request = Signed { tenant: &tenant, uri: &uri, headers: &headers, body: &body, address, source };
     let Verified { practice } = webhooks.verified(&request)?;
     let Ok(text) = parse_inbound(body_of(&headers, &body)) else { return Ok(unreadable("inbound")) };
     match webhooks.inbox.accept(&practice, CARRIER, &text).await {
         Ok(_) => Ok(empty_twiml()),
         Err(MessagingError::NotOurNumber) => {
-            webhooks.refusals.note(practice.tenant, CARRIER, "not-our-number", request.source);
+            webhooks.refusals.note(practice.tenant, CARRIER, "not-our-number", request.address);
             Err(Failure::Forbidden("the receiving number is not one of this practice's numbers"))
         }
         Err(error) => Err(Failure::of(&error, true)),
@@ -124,11 +131,12 @@ async fn status(
     Path(tenant): Path<String>,
     OriginalUri(uri): OriginalUri,
     connection: Option<Extension<ConnectInfo<SocketAddr>>>,
+    source: Option<Extension<Source>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Failure> {
-    let request =
-        Signed { tenant: &tenant, uri: &uri, headers: &headers, body: &body, source: source_address(connection) };
+    let (address, source) = (source_address(connection), source.map(|Extension(source)| source));
+    let request = Signed { tenant: &tenant, uri: &uri, headers: &headers, body: &body, address, source };
     let Verified { practice } = webhooks.verified(&request)?;
     let (Ok(report), Some(attempt)) = (parse_status(body_of(&headers, &body)), attempt_of(&uri)) else {
         return Ok(unreadable("status"));
