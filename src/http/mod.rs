@@ -27,6 +27,7 @@ pub use error::{Failure, Form};
 pub use layers::RequestId;
 pub use rates::Rates;
 
+use body_time::BodyWait;
 use layers::source_address;
 
 use axum::{
@@ -95,7 +96,7 @@ impl Section {
         self.routes
             .layer(DefaultBodyLimit::disable())
             .layer(RequestBodyLimitLayer::new(limits.body))
-            .layer(from_fn_with_state(limits.body_time, body_time::in_time))
+            .layer(from_fn_with_state(BodyWait::of(limits.body_time, limits.at_once), body_time::in_time))
             .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, limits.time))
             .layer(CatchPanicLayer::custom(layers::answer_to_panic))
             .layer(from_fn_with_state(Arc::new(Semaphore::new(limits.at_once)), layers::admitted))

@@ -175,6 +175,31 @@ async fn whoever_knocks_at_the_inbox_without_a_session_is_limited() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_that_are_held_back_leave_places_for_the_carrier() {
+    let process = Process::with(&format!("{PROXY}requests_at_once = 16")).await;
+    let head = format!(
+        "POST /carriers/twilio/{SLUG}/inbound HTTP/1.1\r\nhost: x\r\nx-forwarded-for: 198.51.100.4\r\n\
+         content-length: 9\r\nexpect: 100-continue\r\n\r\n"
+    );
+    // The server asks for the bodies of a quarter of its places, and sends the others away.
+    let mut held = Vec::new();
+    for number in 0..40 {
+        let mut connection = TcpStream::connect(process.address).await.unwrap();
+        connection.write_all(head.as_bytes()).await.unwrap();
+        assert!(status(&mut connection).await.starts_with("HTTP/1.1 100"));
+        if number >= 4 {
+            assert!(status(&mut connection).await.starts_with("HTTP/1.1 429"), "{number}");
+        }
+        held.push(connection);
+    }
+    assert_eq!(process.text(1, None, "198.51.100.5").await.status(), StatusCode::OK);
+    // What comes in one piece is not held back, whoever else is at that address.
+    assert_eq!(process.text(2, None, "198.51.100.4").await.status(), StatusCode::OK);
+    drop(held);
+    process.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_settings_bound_heads_bodies_and_connections() {
     let process = Process::with(
         "request_head_limit = 8192\nrequest_head_seconds = 1\nrequest_body_seconds = 1\nconnections_per_source = 8",
@@ -203,6 +228,15 @@ async fn the_settings_bound_heads_bodies_and_connections() {
     }
     assert_eq!(process.get("/readyz", "-").await.status(), StatusCode::OK);
     process.stop().await;
+}
+
+/// Reads one head.
+async fn status(connection: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(connection.read_u8().await.unwrap());
+    }
+    String::from_utf8(head).unwrap()
 }
 
 async fn last_words(mut connection: TcpStream) -> String {

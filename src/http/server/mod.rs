@@ -13,8 +13,10 @@
 mod client_address;
 mod patience;
 mod places;
+mod shares;
 
 pub use client_address::{Proxies, Source};
+pub(super) use shares::{Share, Shares};
 
 use super::rates::limited;
 use axum::{
@@ -86,7 +88,7 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let router = router.layer(middleware::from_fn_with_state(proxies.clone(), client_address::behind_proxies));
-    let places = Arc::new(Places::new(&limits, proxies));
+    let places = Places::new(&limits, proxies);
     let mut http = http1::Builder::new();
     // hyper's one limit is for the wait and the head together, and without it hyper does not look at a connection that
     // waits. `Patient` tells the two apart.

@@ -1,11 +1,10 @@
 //! How many connections are held, over all and by source.
 
-use super::{ConnectionLimits, Proxies, Source};
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+use super::{
+    ConnectionLimits, Proxies,
+    shares::{Share, Shares},
 };
+use std::{net::IpAddr, sync::Arc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The places that there are.
@@ -13,49 +12,30 @@ pub(super) struct Places {
     clients: Arc<Semaphore>,
     proxied: Arc<Semaphore>,
     proxies: Proxies,
-    per_source: usize,
-    /// Sources that hold a connection: as many as there are places at most.
-    held: Mutex<HashMap<Source, usize>>,
+    shares: Arc<Shares>,
 }
 
 /// One connection's place; free again when it is dropped.
 pub(super) struct Place {
     _place: OwnedSemaphorePermit,
-    of: Option<(Source, Arc<Places>)>,
+    _share: Option<Share>,
 }
 
 impl Places {
     pub(super) fn new(limits: &ConnectionLimits, proxies: Proxies) -> Self {
         let places = || Arc::new(Semaphore::new(limits.at_once));
-        Self { clients: places(), proxied: places(), proxies, per_source: limits.per_source, held: Mutex::default() }
+        Self { clients: places(), proxied: places(), proxies, shares: Shares::of(limits.per_source) }
     }
 
     /// A place for a connection from `peer`, or what there is too much of.
-    pub(super) fn take(self: &Arc<Self>, peer: IpAddr) -> Result<Place, &'static str> {
+    pub(super) fn take(&self, peer: IpAddr) -> Result<Place, &'static str> {
         let of_all = if self.proxies.trust(peer) { &self.proxied } else { &self.clients };
         let place = Arc::clone(of_all).try_acquire_owned().map_err(|_| "connections")?;
-        let Some(source) = self.proxies.source_of(peer) else { return Ok(Place { _place: place, of: None }) };
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = held.entry(source).or_default();
-        if *count >= self.per_source {
-            return Err("connections-of-source");
-        }
-        *count += 1;
-        Ok(Place { _place: place, of: Some((source, Arc::clone(self))) })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let Some((source, places)) = &self.of else { return };
-        let mut held = places.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Entry::Occupied(mut entry) = held.entry(*source) {
-            if *entry.get() <= 1 {
-                entry.remove();
-            } else {
-                *entry.get_mut() -= 1;
-            }
-        }
+        let share = match self.proxies.source_of(peer) {
+            Some(source) => Some(self.shares.take(source).ok_or("connections-of-source")?),
+            None => None,
+        };
+        Ok(Place { _place: place, _share: share })
     }
 }
 
@@ -64,11 +44,11 @@ mod tests {
     use super::*;
     use std::{net::Ipv6Addr, time::Duration};
 
-    fn places(at_once: usize, per_source: usize, proxies: Proxies) -> Arc<Places> {
+    fn places(at_once: usize, per_source: usize, proxies: Proxies) -> Places {
         let short = Duration::from_secs(1);
         let limits =
             ConnectionLimits { at_once, per_source, head: 8192, head_time: short, idle_time: short, stall_time: short };
-        Arc::new(Places::new(&limits, proxies))
+        Places::new(&limits, proxies)
     }
 
     fn address(text: &str) -> IpAddr {
@@ -97,7 +77,7 @@ mod tests {
         assert_eq!(held.len(), 4);
         assert_eq!(places.take(from(200)).err(), Some("connections"));
         drop(held);
-        assert!(places.held.lock().unwrap().is_empty(), "what is not held is forgotten");
+        assert!(places.shares.is_empty(), "what is not held is forgotten");
         assert_eq!(places.clients.available_permits(), 4);
     }
 
