@@ -103,7 +103,7 @@ pub(super) struct Claim {
     pub(super) now: Timestamp,
     pub(super) lease: Duration,
     pub(super) limit: u32,
-    pub(super) kinds: Kinds,
+    pub(super) kinds: Vec<&'static str>,
 }
 
 /// No earlier job of the same lane is waiting or running.
@@ -113,34 +113,24 @@ const FREE: &str = "(j.lane IS NULL OR NOT EXISTS (SELECT 1 FROM job e WHERE e.t
 /// the time (law 10).
 const POSTGRES_CLOCK: &str = "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::bigint";
 
-/// The kinds that one pool of a worker takes.
-#[derive(Debug, Clone)]
-pub(super) enum Kinds {
-    /// These.
-    Only(Vec<&'static str>),
-    /// All but these.
-    Except(Vec<&'static str>),
-}
-
-impl Kinds {
-    /// As a condition on `j`. The names are the program's own constants, never input.
-    fn condition(&self) -> String {
-        let (kinds, operator) = match self {
-            Self::Only(kinds) => (kinds, "IN"),
-            Self::Except(kinds) if kinds.is_empty() => return String::new(),
-            Self::Except(kinds) => (kinds, "NOT IN"),
-        };
-        let names: Vec<String> = kinds.iter().map(|kind| format!("'{kind}'")).collect();
-        format!(" AND j.kind {operator} ({})", names.join(", "))
-    }
-}
-
-fn due(postgres: bool, kinds: &Kinds) -> String {
+/// The due jobs of `kinds`, and those whose lease has run out: `limit` of each at most, those that have waited longest.
+/// Each kind is looked up by itself and in the order of the index, so that neither its own backlog nor that of another
+/// kind is walked through. The names are the program's own constants, never input.
+fn due(postgres: bool, kinds: &[&'static str], limit: &str, locking: &str) -> String {
     let clock = if postgres { POSTGRES_CLOCK } else { "$1" };
-    let kinds = kinds.condition();
-    format!(
-        "((j.state = 'ready' AND j.run_at <= $1) OR (j.state = 'leased' AND j.lease_until < {clock})){kinds} AND {FREE}"
-    )
+    let found = |condition: String| {
+        format!(
+            "SELECT * FROM (SELECT j.tenant, j.id, j.run_at FROM job j WHERE {condition} AND {FREE} \
+             ORDER BY j.run_at, j.id LIMIT {limit} {locking}) AS found"
+        )
+    };
+    let mut all: Vec<String> = kinds
+        .iter()
+        .map(|kind| found(format!("j.state = 'ready' AND j.kind = '{kind}' AND j.run_at <= $1")))
+        .collect();
+    let names = kinds.join("', '");
+    all.push(found(format!("j.state = 'leased' AND j.kind IN ('{names}') AND j.lease_until < {clock}")));
+    all.join(" UNION ALL ")
 }
 
 impl Command for Claim {
@@ -153,9 +143,9 @@ impl Command for Claim {
         let locking = if postgres { "FOR UPDATE SKIP LOCKED" } else { "" };
         let text = format!(
             "UPDATE job SET state = 'leased', lease_token = $2, lease_until = {clock} + $3, attempts = attempts + 1 \
-             WHERE (tenant, id) IN (SELECT j.tenant, j.id FROM job j WHERE {} ORDER BY j.run_at, j.id LIMIT $4 {locking}) \
+             WHERE (tenant, id) IN (SELECT due.tenant, due.id FROM ({}) AS due ORDER BY due.run_at, due.id LIMIT $4) \
              RETURNING tenant, id, kind, attempts, max_attempts, lane, payload, created_at",
-            due(postgres, &self.kinds)
+            due(postgres, &self.kinds, "$4", locking)
         );
         let lease = i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX);
         let rows = tx.all(sql_built(text).bind(self.now).bind(self.token).bind(lease).bind(self.limit)).await?;
@@ -178,16 +168,21 @@ fn leased(row: &Row, token: [u8; 16]) -> Result<LeasedJob, DbError> {
 }
 
 /// Whether anything is due: asked before claiming, because reading costs no write.
-pub(super) async fn anything_due(db: &Db, now: Timestamp, kinds: &Kinds) -> Result<bool, DbError> {
-    let text = format!("SELECT 1 AS due FROM job j WHERE {} LIMIT 1", due(db.is_postgres(), kinds));
+pub(super) async fn anything_due(db: &Db, now: Timestamp, kinds: &[&'static str]) -> Result<bool, DbError> {
+    let text = format!("SELECT 1 AS due FROM ({}) AS due LIMIT 1", due(db.is_postgres(), kinds, "1", ""));
     Ok(db.optional(sql_built(text).bind(now)).await?.is_some())
 }
 
 /// When the next job becomes due that does not wait for an earlier one of its lane.
-pub(super) async fn next_due(db: &Db, kinds: &Kinds) -> Result<Option<Timestamp>, DbError> {
-    let kinds = kinds.condition();
-    let text =
-        format!("SELECT j.run_at FROM job j WHERE j.state = 'ready'{kinds} AND {FREE} ORDER BY j.run_at LIMIT 1");
+pub(super) async fn next_due(db: &Db, kinds: &[&'static str]) -> Result<Option<Timestamp>, DbError> {
+    let first = |kind: &&str| {
+        format!(
+            "SELECT * FROM (SELECT j.run_at FROM job j WHERE j.state = 'ready' AND j.kind = '{kind}' AND {FREE} \
+             ORDER BY j.run_at LIMIT 1) AS first"
+        )
+    };
+    let firsts: Vec<String> = kinds.iter().map(first).collect();
+    let text = format!("SELECT next.run_at FROM ({}) AS next ORDER BY next.run_at LIMIT 1", firsts.join(" UNION ALL "));
     db.optional(sql_built(text)).await?.map(|row| row.get("run_at")).transpose()
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     JobError, LeasedJob,
-    lease::{Claim, Finish, GiveBack, Kinds, anything_due, counts, next_due},
+    lease::{Claim, Finish, GiveBack, anything_due, counts, next_due},
 };
 use crate::{
     db::{Db, DbError, Topic},
@@ -51,7 +51,7 @@ impl Default for WorkerLimits {
 
 /// Kinds that share places.
 struct Pool {
-    kinds: Kinds,
+    kinds: Vec<&'static str>,
     places: Arc<Semaphore>,
 }
 
@@ -105,12 +105,16 @@ impl Worker {
         self
     }
 
-    /// The reserved pools, and one for all other kinds, those that this program does not know among them.
+    /// The reserved pools, and one for all other kinds that this program knows. What it does not know is left to the
+    /// version that does.
     fn pools(&self) -> Vec<Pool> {
-        let others = Kinds::Except(self.reserved.concat());
-        let reserved = self.reserved.iter().cloned().map(Kinds::Only);
+        let is_reserved = |kind: &&'static str| self.reserved.iter().flatten().any(|reserved| reserved == kind);
+        let mut others: Vec<&'static str> = self.handlers.keys().copied().filter(|kind| !is_reserved(kind)).collect();
+        // The same statement each time.
+        others.sort_unstable();
         let places = self.limits.at_once as usize;
-        reserved.chain([others]).map(|kinds| Pool { kinds, places: Arc::new(Semaphore::new(places)) }).collect()
+        let kinds = self.reserved.iter().cloned().chain([others]).filter(|kinds| !kinds.is_empty());
+        kinds.map(|kinds| Pool { kinds, places: Arc::new(Semaphore::new(places)) }).collect()
     }
 
     /// Works until `stop`; then finishes what is in hand.
@@ -275,7 +279,7 @@ impl Worker {
         Duration::from_millis(millis - below(&*self.instruments.entropy, millis / 2 + 1))
     }
 
-    async fn pause(&self, kinds: &Kinds) -> Duration {
+    async fn pause(&self, kinds: &[&'static str]) -> Duration {
         let next = next_due(&self.db, kinds).await.ok().flatten();
         let until_next = next.map_or(self.limits.poll, |at| {
             Duration::try_from(at.duration_since(self.instruments.now())).unwrap_or(Duration::ZERO)
