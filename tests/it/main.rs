@@ -70,3 +70,8 @@ mod unknown;
 mod visits;
 #[cfg(test)]
 mod worklist;
+
+/// `fsync` guards against the machine's end, not the process's: no test pulls the plug. What commits wait for
+/// (`synchronous_commit`) stays as it is in production.
+#[cfg(test)]
+const POSTGRES_FSYNC: &str = "off";
