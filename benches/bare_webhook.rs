@@ -74,6 +74,9 @@ struct Text {
     random: [u8; 64],
 }
 
+/// What a text is in one of the tables.
+type Columns = fn(&Text) -> Vec<Value>;
+
 impl Command for Text {
     type Output = ();
     type Error = DbError;
@@ -84,7 +87,7 @@ impl Command for Text {
 
 impl BatchCommand for Text {
     async fn run_all(texts: &[&Self], tx: &mut Tx) -> Result<Vec<()>, DbError> {
-        let tables: [(&str, fn(&Self) -> Vec<Value>); 5] = [
+        let tables: [(&str, Columns); 5] = [
             ("INSERT INTO message_dedupe (tenant, carrier, carrier_id, message)", Self::dedupe),
             ("INSERT INTO number_line (tenant, number_token, unread, last_inbound_at)", Self::line),
             (

@@ -177,7 +177,7 @@ async fn measure(arguments: &Arguments, engine: Engine) -> Result<()> {
 
 pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     for engine in arguments.engines() {
-        measure(arguments, engine).await?;
+        Box::pin(measure(arguments, engine)).await?;
     }
     Ok(())
 }

@@ -38,8 +38,8 @@ async fn main() -> Result<()> {
     for benchmark in benchmarks {
         match benchmark {
             Benchmark::Webhook => webhook::run(&arguments).await?,
-            Benchmark::Send => send::run(&arguments).await?,
-            Benchmark::Chart => chart::run(&arguments).await?,
+            Benchmark::Send => Box::pin(send::run(&arguments)).await?,
+            Benchmark::Chart => Box::pin(chart::run(&arguments)).await?,
             Benchmark::Start => start::run(&arguments).await?,
         }
     }

@@ -125,6 +125,7 @@ pub(crate) async fn queue(
                 workflow: None,
                 question: None,
                 in_response_to: None,
+                due_at: None,
                 not_before: None,
                 expires_at: None,
                 quiet_overridden: false,

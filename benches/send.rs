@@ -167,7 +167,7 @@ impl Bench {
 
 pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     for engine in arguments.engines() {
-        measure(arguments, engine).await?;
+        Box::pin(measure(arguments, engine)).await?;
     }
     Ok(())
 }

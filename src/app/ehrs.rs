@@ -24,7 +24,7 @@ pub(super) fn smart_client(instruments: &Instruments) -> Result<SmartClient, App
 pub(super) fn ehrs(
     settings: &Settings,
     ids: &HashMap<String, Id<Tenant>>,
-    instruments: &Instruments,
+    (instruments, refresh): (&Instruments, RefreshPolicy),
     smart: &SmartClient,
 ) -> Result<Ehrs, AppError> {
     let mut ehrs = Vec::new();
@@ -32,7 +32,7 @@ pub(super) fn ehrs(
         let server = server(&tenant.ehr)?;
         let client = backend_client(&tenant.ehr)?;
         let base = server.base.clone();
-        let token = BackendServices::new(smart.clone(), server, client, RefreshPolicy::default());
+        let token = BackendServices::new(smart.clone(), server, client, refresh);
         let clock = Arc::clone(&instruments.clock);
         let client = FhirClient::new(base, Arc::new(token), Limits::default(), Arc::new(TokioPacer), clock)?;
         let rule = |rule: &crate::config::RoleRule| RoleRule {

@@ -10,11 +10,14 @@ use crate::{
     chart::{self, Filing},
     ehr, feed,
     jobs::{LeasedJob, Outcome, Worker},
-    messaging::{self, TextChanged},
+    kernel::{Id, about_text},
+    messaging::{self, Message, TextChanged},
     routing::{self, TextEndings},
     workflow::{self, Workflows},
 };
+use serde::Deserialize;
 use std::future::Future;
+use tracing::{Instrument as _, Span};
 
 /// What writes to the EHR, or leads to a write or a text, by what our own books say: they are behind after a restore.
 /// What reads, and what the gate holds itself, goes on.
@@ -123,5 +126,20 @@ where
     R: Future<Output = Outcome> + Send + 'static,
 {
     let room = room.clone();
-    worker.bind(kind, move |job| handle(room.clone(), job))
+    worker.bind(kind, move |job| {
+        let span = span_of(kind, &job);
+        handle(room.clone(), job).instrument(span)
+    })
+}
+
+/// A job about a text works in that text's trace.
+fn span_of(kind: &'static str, job: &LeasedJob) -> Span {
+    #[derive(Deserialize)]
+    struct About {
+        message: Id<Message>,
+    }
+    if let Ok(About { message }) = job.payload::<About>() {
+        return about_text(kind, message);
+    }
+    tracing::info_span!("job", otel.name = kind, kind)
 }

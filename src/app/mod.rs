@@ -16,6 +16,7 @@ mod ehr_side;
 mod ehrs;
 mod error;
 mod foundation;
+pub mod gauges;
 mod handlers;
 mod launches;
 mod people;
@@ -43,13 +44,14 @@ use crate::{
     patient::Directory,
     practice::Practices,
     routing::{ReplyReader, TextEndings},
-    smart::SmartClient,
+    smart::{RefreshPolicy, SmartClient},
     template::Catalogue,
     vault::Vault,
     workflow,
 };
 use axum::Router;
 use foundation::Foundation;
+use gauges::Gauges;
 use metrics_exporter_prometheus::PrometheusHandle;
 use resealing::Resealer;
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -69,6 +71,8 @@ pub struct Running {
     pub workers: WorkerLimits,
     /// How often the carriers' lists are read.
     pub pull_every: Duration,
+    /// When EHRs' access tokens are renewed.
+    pub token_refresh: RefreshPolicy,
     /// Renders `/metrics`; none where no recorder is installed.
     pub metrics: Option<PrometheusHandle>,
 }
@@ -77,7 +81,8 @@ impl Running {
     /// As in production, on these instruments.
     #[must_use]
     pub fn with(instruments: Instruments) -> Self {
-        Self { instruments, workers: WorkerLimits::default(), pull_every: PULL_EVERY, metrics: None }
+        let workers = WorkerLimits::default();
+        Self { instruments, workers, pull_every: PULL_EVERY, token_refresh: RefreshPolicy::default(), metrics: None }
     }
 }
 
@@ -96,6 +101,7 @@ pub struct App {
     polls: EhrPolls,
     sessions: Sessions,
     sealer: Sealer,
+    gauges: Gauges,
     /// Ends the streams of live changes.
     streams: CancellationToken,
     refusals: Arc<CoalescedRefusals>,
@@ -153,6 +159,7 @@ impl App {
         let limits = http::Limits::of(settings.server.request_body_limit, settings.server.requests_at_once);
         let router = http::router(sections, limits, &instruments);
         let health = http::router(vec![health(&db, &running)], limits, &instruments);
+        let gauges = Gauges::new(db.clone(), instruments.clone(), &tenants);
         let app = Self {
             db,
             vault,
@@ -167,6 +174,7 @@ impl App {
             polls: EhrPolls::of(&rooms.ehr_side),
             sessions,
             sealer,
+            gauges,
             streams,
             refusals,
             router,
@@ -215,6 +223,12 @@ impl App {
         &self.sealer
     }
 
+    /// How the service stands.
+    #[must_use]
+    pub const fn gauges(&self) -> &Gauges {
+        &self.gauges
+    }
+
     /// The id of the tenant with this name in URLs.
     #[must_use]
     pub fn tenant(&self, slug: &str) -> Option<Id<Tenant>> {
@@ -238,9 +252,9 @@ impl App {
         self.seal_what_is_left().await;
     }
 
-    /// Runs jobs and seals the audit log until `stop`, then finishes what is in hand.
+    /// Runs jobs, seals the audit log and keeps the gauges until `stop`, then finishes what is in hand.
     async fn work(&self, stop: CancellationToken) {
-        tokio::join!(self.worker.run(stop.clone()), self.sealer.run(stop));
+        tokio::join!(self.worker.run(stop.clone()), self.sealer.run(stop.clone()), self.gauges.keep(stop));
     }
 
     /// Writes refusals to the audit log until `stop`, and then those of the last minute.
@@ -342,7 +356,7 @@ impl Rooms {
         let read_back =
             ReadBack::new(settler.clone(), Arc::clone(&practices), directory.clone(), Arc::clone(catalogue));
         let smart = ehrs::smart_client(instruments)?;
-        let ehrs = ehrs::ehrs(settings, tenants, instruments, &smart)?;
+        let ehrs = ehrs::ehrs(settings, tenants, (instruments, running.token_refresh), &smart)?;
         let intake = Intake::new(db.clone(), vault.clone(), instruments.clone(), ehrs.clone(), directory.clone());
         let people =
             Arc::new(people::People { ehrs: ehrs.clone(), intake: intake.clone(), instruments: instruments.clone() });

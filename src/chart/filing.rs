@@ -12,7 +12,7 @@ use crate::{
     fhir::{PatchOperation, ResourceRef, views::CommunicationView},
     intent::Urgency,
     jobs::{JobError, LeasedJob, NewJob, Outcome, enqueue},
-    kernel::{Id, Instruments, Patient, Tenant},
+    kernel::{Id, Instruments, Patient, Tenant, about_text},
     messaging::{
         self, AboutText, Author, Conversation, Message,
         thread::{Reader, TextRecord, Thread},
@@ -23,6 +23,7 @@ use crate::{
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tracing::Instrument as _;
 
 /// How soon a conversation is looked at again whose next text is still leaving.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(2);
@@ -101,7 +102,7 @@ impl Filing {
                 let until = self.instruments.now().checked_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
                 return Err(JobError::Postpone { code: "text-leaving", until });
             }
-            match self.file_text(&ehr, &due).await {
+            match self.file_text(&ehr, &due).instrument(about_text("file", due.message)).await {
                 Ok(()) => {}
                 Err(error) => self.reject(&ehr, &due, error).await?,
             }

@@ -19,6 +19,7 @@ use tracing_subscriber::{
     filter::Targets,
     fmt::{self, MakeWriter},
     layer::SubscriberExt as _,
+    registry::LookupSpan,
     util::SubscriberInitExt as _,
 };
 
@@ -37,6 +38,24 @@ pub struct LoggingError;
 /// [`LoggingError`] at the second call.
 pub fn install(settings: LogSettings) -> Result<(), LoggingError> {
     subscriber(settings, io::stderr).try_init().map_err(|_| LoggingError)?;
+    hook_panics();
+    Ok(())
+}
+
+/// The same, and spans become traces.
+///
+/// # Errors
+/// [`LoggingError`] at the second call.
+#[cfg(feature = "otel")]
+pub fn install_with(settings: LogSettings, traces: &super::traces::Traces) -> Result<(), LoggingError> {
+    // What is traced does not hang on how much is logged.
+    let spans = traces.layer().with_filter(targets(Level::INFO));
+    subscriber(settings, io::stderr).with(spans).try_init().map_err(|_| LoggingError)?;
+    hook_panics();
+    Ok(())
+}
+
+fn hook_panics() {
     panic::set_hook(Box::new(|panic| {
         let place = panic.location();
         tracing::error!(
@@ -45,10 +64,9 @@ pub fn install(settings: LogSettings) -> Result<(), LoggingError> {
             "a part of the program panicked"
         );
     }));
-    Ok(())
 }
 
-fn subscriber<W>(settings: LogSettings, writer: W) -> impl Subscriber + Send + Sync
+fn subscriber<W>(settings: LogSettings, writer: W) -> impl Subscriber + for<'span> LookupSpan<'span> + Send + Sync
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {

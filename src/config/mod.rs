@@ -1,6 +1,6 @@
 //! One TOML file, read whole, checked all at once.
 //!
-//! Owns the settings' types, their file format, logging and the metrics recorder. Called by the composition root at
+//! Owns the settings' types, their file format, logging, traces and the metrics recorder. Called by the composition root at
 //! start, and by `check`. Always: there are settings only if nothing is wrong; every mistake is named with its key and
 //! its fix; secrets come from the environment or files of their own, never from this file; nothing here repeats a
 //! value.
@@ -16,6 +16,8 @@ mod reader;
 mod secret;
 mod settings;
 mod surroundings;
+#[cfg(feature = "otel")]
+pub mod traces;
 mod value;
 
 #[cfg(test)]
@@ -26,7 +28,7 @@ pub use secret::Secret;
 pub use settings::{
     AuditSettings, CarrierSettings, ClientAuthentication, DatabaseSettings, EhrSettings, JobSettings, LogFormat,
     LogSettings, MfaAttestation, MfaSettings, Policies, Registration, RoleRule, ServerSettings, Settings,
-    SigningAlgorithm, TenantSettings, TwilioApiKey, TwilioSettings,
+    SigningAlgorithm, TenantSettings, TraceSettings, TwilioApiKey, TwilioSettings,
 };
 pub use surroundings::{ProcessSurroundings, Surroundings};
 
@@ -87,6 +89,7 @@ fn sections(root: &Section<'_, '_>, folder: &Path) -> Option<Settings> {
     let database = read_service::database(&root.section("database"), folder);
     let jobs = read_service::jobs(&root.section("jobs"));
     let log = read_service::log(&root.section("log"));
+    let traces = root.section_if_there("traces", read_service::traces);
     let audit = read_service::audit(&root.section("audit"));
     let registrations = read_service::registrations(root.sections("registrations"));
     let sections = root.sections("tenants");
@@ -102,6 +105,7 @@ fn sections(root: &Section<'_, '_>, folder: &Path) -> Option<Settings> {
         database: database?,
         jobs: jobs?,
         log: log?,
+        traces: traces?,
         audit: audit?,
         registrations: registrations.into_iter().collect::<Option<_>>()?,
         tenants: tenants.into_iter().collect::<Option<_>>()?,

@@ -5,7 +5,7 @@ use super::{
     secret::Secret,
     settings::{
         AuditSettings, ClientAuthentication, DatabaseSettings, JobSettings, LogFormat, LogSettings, Registration,
-        ServerSettings, SigningAlgorithm,
+        ServerSettings, SigningAlgorithm, TraceSettings,
     },
     value::{self, Parsed, Wrong},
 };
@@ -88,6 +88,20 @@ pub(super) fn log(section: &Section<'_, '_>) -> Option<LogSettings> {
         ]),
     );
     Some(LogSettings { format: format?, level: level? })
+}
+
+pub(super) fn traces(section: &Section<'_, '_>) -> Option<TraceSettings> {
+    const FIX: &str = "write the base URL of an OpenTelemetry collector: \"http://127.0.0.1:4318\"";
+    let collector = section.required("collector", FIX, collector);
+    let percent = section.or("percent", 100, value::integer(1..=100));
+    if cfg!(not(feature = "otel")) {
+        section.report(
+            "collector",
+            Wrong::new("this build makes no traces", "build it with the feature \"otel\", or leave the section out"),
+        );
+        return None;
+    }
+    Some(TraceSettings { collector: collector?, percent: u8::try_from(percent?).ok()? })
 }
 
 pub(super) fn audit(section: &Section<'_, '_>) -> Option<AuditSettings> {
@@ -232,6 +246,20 @@ pub(super) fn seconds(count: i64) -> Duration {
 /// A URL that others are built under: its path ends in `/`.
 pub(super) fn base_url(value: &Value) -> Parsed<Url> {
     let mut url = value::url(value)?;
+    if !url.path().ends_with('/') {
+        url.set_path(&format!("{}/", url.path()));
+    }
+    Ok(url)
+}
+
+/// Spans hold no patient data, so that plain HTTP inside a cluster will do.
+fn collector(value: &Value) -> Parsed<Url> {
+    let wrong = || Wrong::new("this is no collector's base URL", "write it like \"http://otel-collector:4318\"");
+    let mut url = Url::parse(&value::text(value)?).map_err(|_| wrong())?;
+    let plain = url.has_host() && url.username().is_empty() && url.password().is_none() && url.query().is_none();
+    if !plain || !matches!(url.scheme(), "http" | "https") {
+        return Err(wrong());
+    }
     if !url.path().ends_with('/') {
         url.set_path(&format!("{}/", url.path()));
     }

@@ -26,6 +26,8 @@ pub struct Settings {
     pub jobs: JobSettings,
     /// What it logs, and how.
     pub log: LogSettings,
+    /// Where its traces go; none where they go nowhere.
+    pub traces: Option<TraceSettings>,
     /// Where the audit log's head goes.
     pub audit: AuditSettings,
     /// How the service is known to authorization servers; tenants refer to these.
@@ -72,6 +74,15 @@ pub struct LogSettings {
     pub format: LogFormat,
     /// The least severe level that is written.
     pub level: tracing::Level,
+}
+
+/// `[traces]`
+#[derive(Debug, Clone)]
+pub struct TraceSettings {
+    /// The base URL of an OpenTelemetry collector (OTLP over HTTP). Ends in `/`.
+    pub collector: Url,
+    /// How many of a hundred texts and requests are traced.
+    pub percent: u8,
 }
 
 /// How log lines are written.

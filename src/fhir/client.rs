@@ -158,7 +158,7 @@ impl FhirClient {
 
     /// Sends `request` once.
     pub(super) async fn exchange(&self, request: Request) -> Result<Answer, Broken> {
-        transport::exchange(&self.http, request, self.limits.max_body).await
+        transport::exchange(&self.http, "fhir", request, self.limits.max_body).await
     }
 
     pub(super) fn resource(&self, answer: &Answer) -> Result<Resource, ParseFault> {

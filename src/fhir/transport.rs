@@ -5,9 +5,11 @@ use super::error::{FhirError, TransportFault};
 use super::limits::Limits;
 use super::outcome::Issues;
 use super::resource::ETag;
+use crate::kernel::{Exchange, Unanswered};
 use http::header::{CONTENT_TYPE, ETAG, HeaderMap, LOCATION, RETRY_AFTER};
 use jiff::Timestamp;
 use std::time::Duration;
+use tracing::Instrument as _;
 
 /// An answer, read to its end.
 pub(crate) struct Answer {
@@ -44,12 +46,26 @@ pub(crate) fn http_client(limits: &Limits) -> Result<reqwest::Client, FhirError>
         .map_err(|_| FhirError::Unreachable(TransportFault::Connect))
 }
 
-/// Sends `request` and reads the answer, at most `max_body` bytes of it.
+/// Sends `request` to `party` and reads the answer, at most `max_body` bytes of it.
 pub(crate) async fn exchange(
     http: &reqwest::Client,
+    party: &'static str,
     request: reqwest::Request,
     max_body: usize,
 ) -> Result<Answer, Broken> {
+    let exchange = Exchange::begin(party, request.method().as_str(), request.url());
+    let answer = answer(http, request, max_body).instrument(exchange.span()).await;
+    match &answer {
+        Ok(answer) => exchange.answered(answer.status),
+        Err(Broken::Request(fault) | Broken::Body { cause: BodyFault::Transport(fault), .. }) => {
+            exchange.unanswered((*fault).into());
+        }
+        Err(Broken::Body { cause: BodyFault::TooLarge, .. }) => exchange.unanswered(Unanswered::TooLarge),
+    }
+    answer
+}
+
+async fn answer(http: &reqwest::Client, request: reqwest::Request, max_body: usize) -> Result<Answer, Broken> {
     let mut response = http.execute(request).await.map_err(|error| Broken::Request(fault_of(&error)))?;
     let status = response.status().as_u16();
     let headers = std::mem::take(response.headers_mut());
@@ -65,6 +81,16 @@ pub(crate) async fn exchange(
             Err(error) => BodyFault::Transport(fault_of(&error)),
         };
         return Err(Broken::Body { status, headers, cause });
+    }
+}
+
+impl From<TransportFault> for Unanswered {
+    fn from(fault: TransportFault) -> Self {
+        match fault {
+            TransportFault::Connect => Self::Connect,
+            TransportFault::Timeout => Self::Timeout,
+            TransportFault::Interrupted => Self::Interrupted,
+        }
     }
 }
 

@@ -176,9 +176,12 @@ impl Command for Claim {
         let postgres = tx.is_postgres();
         let clock = if postgres { POSTGRES_CLOCK } else { "$1" };
         let locking = if postgres { "FOR UPDATE SKIP LOCKED" } else { "" };
+        // Found once, whatever plan the database chooses: a list that is looked up anew for each row may lease more than
+        // there are places for.
         let text = format!(
-            "UPDATE job SET state = 'leased', lease_token = $2, lease_until = {clock} + $3, attempts = attempts + 1 \
-             WHERE (tenant, id) IN (SELECT due.tenant, due.id FROM ({}) AS due ORDER BY due.run_at, due.id LIMIT $4) \
+            "WITH due AS MATERIALIZED (SELECT found.tenant, found.id FROM ({}) AS found ORDER BY found.run_at, found.id LIMIT $4) \
+             UPDATE job SET state = 'leased', lease_token = $2, lease_until = {clock} + $3, attempts = attempts + 1 \
+             WHERE (tenant, id) IN (SELECT due.tenant, due.id FROM due) \
              RETURNING tenant, id, kind, attempts, max_attempts, lane, payload, created_at",
             due(postgres, &self.kinds, "$4", locking)
         );
@@ -365,16 +368,7 @@ pub struct JobCounts {
     pub dead: u32,
 }
 
-impl JobCounts {
-    /// Shows them in the metrics: what is dead waits for an operator.
-    pub(super) fn record(self) {
-        for (state, count) in [("ready", self.ready), ("leased", self.leased), ("dead", self.dead)] {
-            metrics::gauge!("chartwire_jobs", "state" => state).set(count);
-        }
-    }
-}
-
-/// Counts the queue, for metrics and for tests that assert that it is drained.
+/// Counts the queue, for tests and commands that assert that it is drained.
 ///
 /// # Errors
 /// [`DbError`] as the database refuses or is away.

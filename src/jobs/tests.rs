@@ -264,14 +264,6 @@ async fn a_panic_and_a_postponement_lose_nothing() {
     assert_eq!(counts(&bench.db).await.unwrap(), JobCounts::default());
 }
 
-#[test]
-fn dead_letters_show_in_the_metrics() {
-    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
-    metrics::with_local_recorder(&recorder, || JobCounts { ready: 1, leased: 0, dead: 2 }.record());
-    let shown = recorder.handle().render();
-    assert!(shown.contains("chartwire_jobs{state=\"dead\"} 2"), "{shown}");
-}
-
 /// A worker whose handler ends by `attempt`, and what its last resort was told.
 fn with_last_resort<F, R>(bench: &Bench, limits: WorkerLimits, attempt: F) -> (Worker, Arc<Mutex<Vec<&'static str>>>)
 where

@@ -2,10 +2,10 @@
 
 use super::{
     JobError, LeasedJob,
-    lease::{Claim, Finish, GiveBack, Kinds, anything_due, counts, next_due},
+    lease::{Claim, Finish, GiveBack, Kinds, anything_due, next_due},
 };
 use crate::{
-    db::{Db, DbError, Recovery, Topic},
+    db::{Db, DbError, Topic},
     kernel::{Instruments, entropy::below},
 };
 use futures_util::{
@@ -16,9 +16,6 @@ use jiff::{SignedDuration, Timestamp};
 use std::{collections::HashMap, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast::error::RecvError};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-
-/// How often the queue is counted for the metrics.
-const COUNT_EVERY: Duration = Duration::from_secs(30);
 
 /// What a handler gives.
 pub type Outcome = Result<(), JobError>;
@@ -146,27 +143,9 @@ impl Worker {
     pub async fn run(&self, stop: CancellationToken) {
         let in_hand = TaskTracker::new();
         let pools = self.pools();
-        tokio::join!(join_all(pools.iter().map(|pool| self.run_pool(pool, &stop, &in_hand))), self.show_counts(&stop));
+        join_all(pools.iter().map(|pool| self.run_pool(pool, &stop, &in_hand))).await;
         in_hand.close();
         in_hand.wait().await;
-    }
-
-    /// Keeps the gauges of the queue until `stop`.
-    async fn show_counts(&self, stop: &CancellationToken) {
-        while !stop.is_cancelled() {
-            match counts(&self.db).await {
-                Ok(counts) => counts.record(),
-                Err(error) => tracing::warn!(%error, "the job queue cannot be counted"),
-            }
-            if let Ok(recoveries) = Recovery::under_way(&self.db).await {
-                let count = u32::try_from(recoveries.len()).unwrap_or(u32::MAX);
-                metrics::gauge!("chartwire_recoveries_under_way").set(count);
-            }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = tokio::time::sleep(COUNT_EVERY) => {}
-            }
-        }
     }
 
     async fn run_pool(&self, pool: &Pool, stop: &CancellationToken, in_hand: &TaskTracker) {

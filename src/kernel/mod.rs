@@ -1,28 +1,32 @@
 //! What every other room stands on: time, randomness, ids, protected values, phone numbers, languages.
 //!
-//! Owns nothing that is stored and calls nobody. Everything here is pure, or is the one place where the
+//! Owns nothing that is stored and calls nobody. Everything here is pure, measures, or is the one place where the
 //! process touches the system clock ([`clock::SystemClock`]) and the system's randomness
 //! ([`entropy::SystemEntropy`]); the rest of the program receives both as arguments.
 
 pub mod calendar;
 pub mod clock;
 pub mod entropy;
+pub mod exchange;
 pub mod id;
 pub mod language;
 pub mod party;
 pub mod phi;
 pub mod phone;
 pub mod phrase;
+pub mod text_trace;
 pub mod words;
 
 pub use calendar::local_instant;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
+pub use exchange::{Exchange, Unanswered};
 pub use id::{Id, IdSource};
 pub use language::Language;
 pub use party::{Patient, StaffUser, Tenant};
 pub use phi::Phi;
 pub use phone::{PhoneNumber, PhoneNumberError};
+pub use text_trace::about_text;
 
 use std::sync::Arc;
 

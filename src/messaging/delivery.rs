@@ -14,10 +14,11 @@ use crate::{
     consent::{self, Source},
     db::{Command, Db, DbError, Tx, sql},
     jobs::{NewJob, enqueue},
-    kernel::{Id, Instruments, Tenant},
+    kernel::{Id, Instruments, Tenant, about_text},
     vault::Vault,
 };
 use jiff::Timestamp;
+use tracing::Instrument as _;
 
 /// What became of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +87,7 @@ impl Delivery {
             settle,
             journal,
         };
-        Ok(self.db.execute(note).await?)
+        Ok(self.db.execute(note).instrument(about_text("report", message)).await?)
     }
 
     async fn message_of(

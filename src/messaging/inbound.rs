@@ -12,12 +12,13 @@ use crate::{
     consent::Category,
     db::{BatchCommand, Command, Db, DbError, Tx, Value, sql, sql_rows},
     jobs::{NewJob, enqueue_all},
-    kernel::{Id, Instruments, Language, Patient, Tenant},
+    kernel::{Id, Instruments, Language, Patient, Tenant, about_text},
     practice::Practice,
     vault::{Place, RetentionClass, Sealed, Vault},
 };
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashSet};
+use tracing::Instrument as _;
 
 /// What became of an inbound text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,14 +55,26 @@ impl Inbox {
         carrier: &'static str,
         text: &CarrierInbound,
     ) -> Result<Accepted, MessagingError> {
-        let tenant = practice.tenant;
         if practice.own_number(&text.to).is_none() {
             return Err(MessagingError::NotOurNumber);
         }
+        let id = self.instruments.new_id::<Message>();
+        let accepted = self.commit(practice.tenant, carrier, text, id).instrument(about_text("receive", id)).await?;
+        let outcome = if matches!(accepted, Accepted::New(_)) { "new" } else { "duplicate" };
+        metrics::counter!("chartwire_texts_received_total", "carrier" => carrier, "outcome" => outcome).increment(1);
+        Ok(accepted)
+    }
+
+    async fn commit(
+        &self,
+        tenant: Id<Tenant>,
+        carrier: &'static str,
+        text: &CarrierInbound,
+        id: Id<Message>,
+    ) -> Result<Accepted, MessagingError> {
         let now = self.instruments.now();
         // One that is pulled from the carrier's list arrived there earlier, and answers what was asked by then.
         let received_at = text.received_at.map_or(now, |at| at.min(now));
-        let id = self.instruments.new_id::<Message>();
         let number = text.from.as_str();
         let seal = async |column, value: &[u8]| {
             self.vault.seal(tenant, RetentionClass::Clinical, Place::new("message", &id, column), value).await

@@ -41,8 +41,7 @@ impl Journal {
         tx: &mut Tx,
         texts: impl Iterator<Item = (&Self, Id<Message>, Id<DataKey>)>,
     ) -> Result<(), DbError> {
-        let entries: Vec<_> =
-            texts.map(|(journal, text, key)| (Self::reception(text, key), &journal.0)).collect();
+        let entries: Vec<_> = texts.map(|(journal, text, key)| (Self::reception(text, key), &journal.0)).collect();
         audit::record_all(tx, &entries).await
     }
 

@@ -118,12 +118,18 @@ impl Sender {
         let send_by = later(self.settler.instruments.now(), SEND_WITHIN);
         let commit = self.commit_command(&practice, &opened, attempt, send_by, carrier.name()).await?;
         match self.settler.db.execute(commit).await? {
-            Committed::NotQueued | Committed::Dropped(_) => Ok(()),
-            Committed::Held(why, until) => Err(JobError::Postpone {
-                code: why.code(),
-                until: until.unwrap_or_else(|| look_again(job.created_at, self.settler.instruments.now())),
-            }),
+            Committed::NotQueued => Ok(()),
+            Committed::Dropped(why) => {
+                decided("drop", why.code());
+                Ok(())
+            }
+            Committed::Held(why, until) => {
+                decided("hold", why.code());
+                let until = until.unwrap_or_else(|| look_again(job.created_at, self.settler.instruments.now()));
+                Err(JobError::Postpone { code: why.code(), until })
+            }
             Committed::Cleared(class, closes) => {
+                decided("clear", "");
                 opened.row.class = class;
                 let text = self.outgoing(&practice, &*carrier, opened, (attempt, send_by), closes)?;
                 let message = text.1;
@@ -150,6 +156,8 @@ impl Sender {
         carrier: &dyn Carrier,
     ) -> Outcome {
         let attempt = AttemptRow::newest(&self.settler.db, tenant, message).await?.ok_or(DbError::NotFound)?;
+        metrics::counter!("chartwire_sends_total", "carrier" => carrier.name(), "outcome" => outcome_word(&outcome))
+            .increment(1);
         let again = match &outcome {
             SendOutcome::NotSent { reason, retry_after } => {
                 let code = match reason {
@@ -316,6 +324,20 @@ impl Sender {
         // What is past already still gets a second: whether it may leave at all was decided before.
         let left = Duration::try_from(end.duration_since(now)).unwrap_or_default();
         Duration::from_secs(left.as_secs().max(1)).min(longest)
+    }
+}
+
+/// Counts what the gate decided.
+fn decided(decision: &'static str, why: &'static str) {
+    metrics::counter!("chartwire_gate_decisions_total", "decision" => decision, "why" => why).increment(1);
+}
+
+const fn outcome_word(outcome: &SendOutcome) -> &'static str {
+    match outcome {
+        SendOutcome::Accepted { .. } => "accepted",
+        SendOutcome::Refused(_) => "refused",
+        SendOutcome::NotSent { .. } => "not-sent",
+        SendOutcome::Unknown { .. } => "unknown",
     }
 }
 

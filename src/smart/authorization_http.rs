@@ -28,7 +28,7 @@ impl AuthorizationHttp {
     pub(super) async fn get<T: DeserializeOwned>(&self, url: &Url) -> Result<T, DiscoveryFault> {
         let request = self.http.get(url.clone()).header(ACCEPT, "application/json").build();
         let request = request.map_err(|_| DiscoveryFault::Malformed)?;
-        let answer = match transport::exchange(&self.http, request, MAX_DOCUMENT).await {
+        let answer = match transport::exchange(&self.http, "oauth", request, MAX_DOCUMENT).await {
             Ok(answer) => answer,
             Err(Broken::Body { cause: transport::BodyFault::TooLarge, .. }) => return Err(DiscoveryFault::Malformed),
             Err(_) => return Err(DiscoveryFault::Unreachable),
@@ -43,7 +43,7 @@ impl AuthorizationHttp {
     /// Sends a token request. Failures of the server and throttling are errors here; refusals are left to the caller.
     pub(super) async fn token_request(&self, request: oauth2::HttpRequest) -> Result<Answer, TokenError> {
         let request = reqwest::Request::try_from(request).map_err(|_| TokenError::Malformed)?;
-        let answer = match transport::exchange(&self.http, request, MAX_DOCUMENT).await {
+        let answer = match transport::exchange(&self.http, "oauth", request, MAX_DOCUMENT).await {
             Ok(answer) => answer,
             Err(Broken::Body { cause: transport::BodyFault::TooLarge, .. }) => return Err(TokenError::Malformed),
             Err(_) => return Err(TokenError::Unreachable),

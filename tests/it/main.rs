@@ -25,6 +25,8 @@ mod feed;
 #[cfg(test)]
 mod garbled;
 #[cfg(test)]
+mod gauges;
+#[cfg(test)]
 mod inbound;
 #[cfg(test)]
 mod installation;
@@ -32,6 +34,8 @@ mod installation;
 mod late;
 #[cfg(test)]
 mod launch;
+#[cfg(test)]
+mod monitoring;
 #[cfg(test)]
 mod opt_out;
 #[cfg(test)]

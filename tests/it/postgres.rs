@@ -94,17 +94,17 @@ fn start() -> Option<Server> {
     Some(Server { port, _watch: watch.stdin.take().unwrap() })
 }
 
-/// A program that comes with the server.
-pub(crate) fn program(name: &str) -> PathBuf {
-    programs().unwrap().join(name)
+fn programs() -> Option<PathBuf> {
+    programs_with("pg_ctl")
 }
 
-/// The folder with the newest server programs that are new enough.
-fn programs() -> Option<PathBuf> {
+/// The folder with the newest server programs that are new enough, `name` among them.
+pub(crate) fn programs_with(name: &str) -> Option<PathBuf> {
     let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let in_path = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect::<Vec<_>>();
     let folders = installed.map(|version| version.path().join("bin")).chain(in_path);
-    folders.filter_map(|folder| Some((version(&folder)?, folder))).max().map(|(_, folder)| folder)
+    let complete = folders.filter(|folder| folder.join(name).exists());
+    complete.filter_map(|folder| Some((version(&folder)?, folder))).max().map(|(_, folder)| folder)
 }
 
 /// The major version of the server programs in `folder`, if they are there and new enough.

@@ -25,11 +25,21 @@ use chartwire::{
 use jiff::{SignedDuration, Timestamp};
 use reqwest::StatusCode;
 use serde_json::Value;
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 use tempfile::TempDir;
 
 const STOPPED: &str = "> You will get no more texts from us.";
 const EMERGENCY: &str = "> call 911 now";
+
+/// A program that comes with PostgreSQL.
+fn program(name: &str) -> PathBuf {
+    postgres::programs_with(name).unwrap().join(name)
+}
 
 /// A minute before the first reminders fall due.
 async fn before_the_reminders(database: &TestDatabase) -> Service {
@@ -55,7 +65,7 @@ fn well(ran: &Ran) {
 /// A copy of the database, as the operator of either engine makes it.
 async fn backed_up(service: &Service, url: &str, folder: &Path) {
     if service.app.db().is_postgres() {
-        let mut dump = Command::new(postgres::program("pg_dump"));
+        let mut dump = Command::new(program("pg_dump"));
         dump.args(["--format=custom", "--file"]).arg(folder.join("backup")).args(["--dbname", url]);
         let dumped = tokio::task::spawn_blocking(move || dump.status()).await.unwrap().unwrap();
         assert!(dumped.success());
@@ -63,7 +73,7 @@ async fn backed_up(service: &Service, url: &str, folder: &Path) {
         let to = folder.join("backup");
         let ran = service.installed_over(url).run(&["backup", "--to", to.to_str().unwrap()]).await;
         well(&ran);
-        assert!(ran.out.contains("whole, as of") && ran.out.contains("audit head: number"), "{}", ran.out);
+        assert!(ran.out.contains("whole, as of"), "{}", ran.out);
     }
 }
 
@@ -71,7 +81,7 @@ async fn backed_up(service: &Service, url: &str, folder: &Path) {
 async fn put_back(service: &Service, folder: &Path) -> (Installation, Option<TestDatabase>) {
     if service.app.db().is_postgres() {
         let database = TestDatabase::postgres().await.unwrap();
-        let mut restore = Command::new(postgres::program("pg_restore"));
+        let mut restore = Command::new(program("pg_restore"));
         restore.args(["--no-owner", "--dbname", database.url()]).arg(folder.join("backup"));
         let restored = tokio::task::spawn_blocking(move || restore.status()).await.unwrap().unwrap();
         assert!(restored.success());
@@ -208,7 +218,7 @@ both_databases! {
         carrier_and_books_agree(&service).await;
         ends(&service, &ANA_LOPEZ, &[&ANAS[..], &["< it is a bit better"]].concat()).await;
         ends(&service, &PRIYA_NAIR, &[&PRIYAS[..], &["< thank you"]].concat()).await;
-        ends(&service, &JAMES_CARTER, &[REMINDER, "< STOP", STOPPED]).await;
+        ends(&service, &JAMES_CARTER, &["> A prescription of yours", "< STOP", STOPPED]).await;
         assert!(service.on(STRANGER).iter().any(|text| text.contains(&EMERGENCY[2..])));
         assert_eq!(emergencies(&service).await, 1, "a nurse has it, though it was answered");
         assert_eq!(start(&service, PRIYA_NAIR.appointment).await, moved_to);
@@ -314,7 +324,7 @@ impl DbCommand for TakeBack {
 async fn copied_by_hand(service: &Service, folder: &Path) -> (String, Option<TestDatabase>) {
     if service.app.db().is_postgres() {
         let database = TestDatabase::postgres().await.unwrap();
-        let mut restore = Command::new(postgres::program("pg_restore"));
+        let mut restore = Command::new(program("pg_restore"));
         restore.args(["--no-owner", "--dbname", database.url()]).arg(folder.join("backup"));
         assert!(tokio::task::spawn_blocking(move || restore.status()).await.unwrap().unwrap().success());
         return (database.url().to_owned(), Some(database));

@@ -19,7 +19,7 @@ use chartwire::{
         carrier::{CarrierNumber, CarrierOptions, Phone, PhoneKind, RunningCarrier},
         clinic,
     },
-    smart::{SigningAlgorithm, SigningKey, SigningKeys},
+    smart::{RefreshPolicy, SigningAlgorithm, SigningKey, SigningKeys},
     template::{Params, TextKey},
     vault::Kek,
 };
@@ -94,6 +94,13 @@ pub(crate) const STRANGER: &str = "+12125550177";
 pub(crate) const JAMES: &str = "+12125550107";
 pub(crate) const PRIYA: &str = "+12125550110";
 
+/// Tokens go by the real clock, which no test waits for.
+fn running(instruments: &Instruments) -> Running {
+    let zero = SignedDuration::ZERO;
+    let token_refresh = RefreshPolicy { least_interval: zero, failure_stands: zero, ..RefreshPolicy::default() };
+    Running { token_refresh, ..Running::with(instruments.clone()) }
+}
+
 impl Service {
     pub(crate) async fn start(database: &TestDatabase, setting: Setting) -> Self {
         let clock = Arc::new(ManualClock::at(setting.now.parse().unwrap()));
@@ -107,7 +114,7 @@ impl Service {
         let text = settings(&base, carrier.api_base().as_str(), &ehr, setting);
         let secrets = Secrets { database: database.url().to_owned(), key: key.to_string() };
         let settings = Settings::parse(&text, folder.path(), &secrets).unwrap_or_else(|error| panic!("{error}"));
-        let app = Box::pin(App::build(&settings, Running::with(instruments.clone()))).await.unwrap();
+        let app = Box::pin(App::build(&settings, running(&instruments))).await.unwrap();
         let tenant = app.tenant(SLUG).unwrap();
         let serving = Serving::start(listener, &app);
         let written = (text, key.to_string());
@@ -116,7 +123,7 @@ impl Service {
 
     /// Another node of the same installation, with connections of its own, in the runtime that asks for it.
     pub(crate) async fn another_node(&self) -> App {
-        Box::pin(App::build(&self.settings, Running::with(self.instruments.clone()))).await.unwrap()
+        Box::pin(App::build(&self.settings, running(&self.instruments))).await.unwrap()
     }
 
     /// Puts another carrier in this one's place, on `port` or on a free one. Who knows only the old port is refused.

@@ -95,15 +95,15 @@ impl Books {
             let acknowledged = !complaints.contains(sid);
             self.acknowledged += usize::from(acknowledged);
             self.fetched += usize::from(!acknowledged);
-            let said = if acknowledged { "acknowledged" } else { "not acknowledged" };
+            let how = if acknowledged { "acknowledged" } else { "not acknowledged" };
             match by_sid.remove(sid).unwrap_or_default().as_slice() {
-                [] => self.wrong(format!("{sid}, {said}, is lost")),
+                [] => self.wrong(format!("{sid}, {how}, is lost")),
                 [one] if one.words.as_deref() != Some(text(message, "/body")) => {
-                    self.wrong(format!("{sid}, {said}, has other words"));
+                    self.wrong(format!("{sid}, {how}, has other words"));
                 }
                 [one] if one.patient.is_none() => self.wrong(format!("{sid} is in nobody's thread")),
                 [_] => {}
-                several => self.wrong(format!("{sid}, {said}, is there {} times", several.len())),
+                several => self.wrong(format!("{sid}, {how}, is there {} times", several.len())),
             }
         }
         for sid in by_sid.keys() {

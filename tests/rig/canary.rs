@@ -1,10 +1,11 @@
 //! The canary: charts whose every name, number, date and reason is marked, texts whose words are, a service that logs
-//! all it can, and callers and parties that misbehave. Then logs, answers to strangers, metrics, URLs, what commands print,
-//! and the database as it lies on the disk are searched. Only sealed columns, and what goes to the EHR and the carrier,
+//! all it can, and callers and parties that misbehave. Then logs, answers to strangers, metrics, traces, URLs, what commands
+//! print, and the database as it lies on the disk are searched. Only sealed columns, and what goes to the EHR and the carrier,
 //! may hold a mark (law 9).
 
 use crate::{
     clinic,
+    collector::Collector,
     deeds::Deeds,
     load::{Phase, Phone},
     needles::{self, BORN, MARK, Needles},
@@ -74,7 +75,8 @@ pub(crate) async fn run(options: &Options) -> Result<bool> {
     clinic::clear_shared_phone(&outside).await?;
     clinic::book(&outside, Timestamp::now(), &TimeZone::get(&zone)?).await?;
     mark_charts(&outside).await?;
-    let installation = installation(&folder, &zone)?;
+    let collector = Collector::start().await?;
+    let installation = installation(&folder, &zone, &collector)?;
     let mut service = Service::new("service", &installation, front);
     service.start()?;
     service.ready(&http).await?;
@@ -85,11 +87,15 @@ pub(crate) async fn run(options: &Options) -> Result<bool> {
     let metrics = http.get(format!("http://{front}/metrics")).send().await?.error_for_status()?;
     found.search("metrics", &metrics.bytes().await?);
     service.stop().await?;
+    found.search("traces", &collector.told());
+    let followed = collector.follows_texts_into_the_chart(&stored).await?;
+    ensure!(followed > 0, "no text came in that stands in the chart");
     let marked = marked(&stored).await?;
     found.places(&outside, &installation, &stored, &folder).await?;
     stored.db.close().await;
     // After the service has closed it, everything is in the file itself.
     found.files(&folder)?;
+    println!("{followed} texts can be followed from their webhooks into the chart");
     println!("{marked} marked texts were stored and opened again; {} places were searched", found.searched);
     for (place, what) in &found.found {
         println!("  FOUND: {place}: {what}");
@@ -100,12 +106,13 @@ pub(crate) async fn run(options: &Options) -> Result<bool> {
     Ok(found.found.is_empty())
 }
 
-fn installation(folder: &Path, zone: &str) -> Result<Installation> {
+fn installation(folder: &Path, zone: &str, collector: &Collector) -> Result<Installation> {
     let set = |key: &str, value: String| (format!("CHARTWIRE__{key}"), value);
     let lasts = SignedDuration::try_from(BUSY)?;
     let overrides = vec![
         set("DATABASE__URL", "{ file = \"database-url\" }".to_owned()),
         set("LOG__LEVEL", "trace".to_owned()),
+        set("TRACES__COLLECTOR", format!("http://{}", collector.address)),
         set("TENANTS__0__REMINDERS", clinic::reminders(Timestamp::now(), &TimeZone::get(zone)?, lasts)),
     ];
     Ok(Installation { folder: folder.to_owned(), overrides })

@@ -55,8 +55,10 @@ impl Phone {
                 Phase::Ending(nudge) if nudge > nudged => {
                     nudged = nudge;
                     // A "C" to what asks for nothing in particular, so that the next question may come.
-                    let answer = asked.as_deref().map(|body| self.answer(body, false).unwrap_or("C".to_owned()));
-                    answer.into_iter().for_each(|answer| self.write(&mut writing, answer));
+                    if let Some(body) = asked.as_deref() {
+                        let answer = self.answer(body, false).unwrap_or("C".to_owned());
+                        self.write(&mut writing, answer);
+                    }
                 }
                 _ => {}
             }
@@ -125,7 +127,7 @@ impl Phone {
     fn unasked(&self) -> String {
         let number = below(&self.chance, 100_000);
         if self.person.id == FICKLE {
-            return if number % 2 == 0 { "STOP" } else { "START" }.to_owned();
+            return if number.is_multiple_of(2) { "STOP" } else { "START" }.to_owned();
         }
         match number % 8 {
             0 => "HELP".to_owned(),

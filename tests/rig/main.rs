@@ -16,6 +16,8 @@ mod canary;
 #[cfg(test)]
 mod clinic;
 #[cfg(test)]
+mod collector;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod deeds;
@@ -80,7 +82,13 @@ async fn until_told_to_stop(work: impl Future<Output = anyhow::Result<bool>>) ->
 
 fn main() -> ExitCode {
     let rig = Rig::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("no threads could be started: {error}");
+            return ExitCode::from(2);
+        }
+    };
     let run = async {
         match rig {
             Rig::Crash(options) => crash::run(&options).await,

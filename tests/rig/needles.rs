@@ -70,7 +70,7 @@ fn forms(what: &'static str, text: &str, needles: &mut Vec<Needle>) {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |written, byte| format!("{written}{byte:02x}"))
 }
 
 /// Whether every form of what must not be found would be found: a search that finds nothing proves something only then.

@@ -121,7 +121,10 @@ async fn reply(browser: &mut Browser, once: &str, words: String, deeds: &Deeds) 
             Ok(status) if status.is_success() || status.is_redirection() => return deeds.taken(words),
             // Refused with a reason, such as STOP. An earlier try may have been taken.
             Ok(status) if status.is_client_error() => {
-                return if turn > 0 { deeds.unsure(words) } else { () };
+                if turn > 0 {
+                    deeds.unsure(words);
+                }
+                return;
             }
             Ok(_) | Err(_) => count(&deeds.interrupted),
         }

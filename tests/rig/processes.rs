@@ -10,7 +10,7 @@ use std::{
 };
 
 /// How long a process may take to be ready.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 /// How long a service that was told to stop may take.
 const STOP: Duration = Duration::from_secs(45);
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chartwire");

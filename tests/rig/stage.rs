@@ -94,7 +94,7 @@ impl Stage {
         let zone = TimeZone::get(&zone_name)?;
         std::fs::write(folder.join("database-url"), &database_url)?;
         let sandbox = Sandbox::start(&folder, front, &zone_name).await?;
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build()?;
+        let http = reqwest::Client::builder().timeout(Duration::from_mins(1)).build()?;
         let outside = Outside::new(http, &sandbox.places);
         clinic::clear_shared_phone(&outside).await?;
         clinic::book(&outside, Timestamp::now(), &zone).await?;
@@ -111,8 +111,7 @@ impl Stage {
             set("TENANTS__0__REMINDERS", reminders),
         ];
         let installation = Installation { folder: folder.clone(), overrides };
-        let _sandbox = sandbox;
-        Ok(Self { folder, temporary, _sandbox, outside, zone, installation, before, reminded, database_url })
+        Ok(Self { folder, temporary, _sandbox: sandbox, outside, zone, installation, before, reminded, database_url })
     }
 
     /// Opens the database beside the service, once that has met every patient: until then nobody knows whose texts are
@@ -158,7 +157,7 @@ impl Stage {
         people: &mut JoinSet<()>,
         settled: &mut Settled,
     ) -> Result<Vec<String>> {
-        let (began, mut nudged, mut nudges) = (Instant::now(), Instant::now(), 0);
+        let (began, mut last_nudge, mut nudges) = (Instant::now(), Instant::now(), 0);
         phase.send_replace(Phase::Ending(0));
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -176,8 +175,8 @@ impl Stage {
                 return Ok(left.into_iter().map(|(what, count)| format!("{count} {what}")).collect());
             }
             // Only those that wait for an answer: more texts would only keep the service busy.
-            if nudged.elapsed() > NUDGE && *phase.borrow() != Phase::Over && quiet::held(stored).await? > 0 {
-                (nudged, nudges) = (Instant::now(), nudges + 1);
+            if last_nudge.elapsed() > NUDGE && *phase.borrow() != Phase::Over && quiet::held(stored).await? > 0 {
+                (last_nudge, nudges) = (Instant::now(), nudges + 1);
                 phase.send_replace(Phase::Ending(nudges));
             }
         }

@@ -82,10 +82,8 @@ fn check_visit(
         text(participant, "/actor/reference").starts_with("Patient/") && text(participant, "/status") == "accepted"
     });
     match last.map(|one| (template(one), *one)) {
-        Some((key, one)) if key == "moved" || key == "changed" => {
-            if status != "booked" || !has_time(one) {
-                wrong.push(format!("Appointment/{id} is {status} at {time}, and the patient was told another time"));
-            }
+        Some((key, one)) if (key == "moved" || key == "changed") && (status != "booked" || !has_time(one)) => {
+            wrong.push(format!("Appointment/{id} is {status} at {time}, and the patient was told another time"));
         }
         Some((key, _)) if key == "cancelled" && status != "cancelled" => {
             wrong.push(format!("Appointment/{id} is {status}, and the patient was told that it is cancelled"));
@@ -114,12 +112,12 @@ fn check_visit(
         });
         let is_told = told.iter().any(|one| matches!(template(one).as_str(), "moved" | "changed") && has_time(one));
         if !is_told && !held_back {
-            let states: Vec<String> = texts
+            let ended: Vec<String> = texts
                 .iter()
                 .filter(|one| !one.inbound && one.about.as_ref() == Some(&about))
                 .map(|one| format!("{} {}", template(one), one.state))
                 .collect();
-            wrong.push(format!("{about} was moved to {time}, and the patient was not told: {states:?}"));
+            wrong.push(format!("{about} was moved to {time}, and the patient was not told: {ended:?}"));
         }
     }
     Ok(())

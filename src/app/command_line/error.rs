@@ -54,6 +54,10 @@ pub enum CommandError {
     /// Logging or metrics are set up already.
     #[error("{0}")]
     Instrumentation(&'static str),
+    /// Traces cannot be sent anywhere.
+    #[cfg(feature = "otel")]
+    #[error(transparent)]
+    Traces(#[from] crate::config::traces::TracesError),
     /// The process cannot listen for signals.
     #[error("signals to stop cannot be received: {0}")]
     Signals(#[source] std::io::Error),

@@ -1,6 +1,8 @@
 //! `serve`: a process of the service.
 
 use super::{CommandError, Ended};
+#[cfg(feature = "otel")]
+use crate::config::traces::Traces;
 use crate::{
     app::{ProcessRole, Running, Service},
     config::{Settings, logging, metrics::Metrics},
@@ -18,7 +20,7 @@ pub(super) async fn serve(
     roles: &[ProcessRole],
     instruments: &Instruments,
 ) -> Result<Ended, CommandError> {
-    logging::install(settings.log).map_err(|_| CommandError::Instrumentation("logging is set up already"))?;
+    let traced = Traced::begin(settings)?;
     let metrics = Metrics::install().map_err(|_| CommandError::Instrumentation("metrics are set up already"))?;
     // Before anything is opened: a stop during the start ends the process cleanly too.
     let stop = stop_at_signal()?;
@@ -26,8 +28,41 @@ pub(super) async fn serve(
     let running = Running { metrics: Some(metrics.handle()), workers, ..Running::with(instruments.clone()) };
     let service = Service::start(settings, running, roles).await?;
     tokio::spawn(keep_up(metrics, stop.clone()));
-    service.run(stop).await?;
+    let ended = service.run(stop).await;
+    traced.end().await;
+    ended?;
     Ok(Ended::Well)
+}
+
+/// Logging, and traces where the settings want them.
+struct Traced {
+    #[cfg(feature = "otel")]
+    traces: Option<std::sync::Arc<Traces>>,
+}
+
+impl Traced {
+    fn begin(settings: &Settings) -> Result<Self, CommandError> {
+        let twice = |_| CommandError::Instrumentation("logging is set up already");
+        #[cfg(feature = "otel")]
+        if let Some(to) = &settings.traces {
+            let traces = Traces::to_collector(to)?;
+            logging::install_with(settings.log, &traces).map_err(twice)?;
+            return Ok(Self { traces: Some(std::sync::Arc::new(traces)) });
+        }
+        logging::install(settings.log).map_err(twice)?;
+        Ok(Self {
+            #[cfg(feature = "otel")]
+            traces: None,
+        })
+    }
+
+    /// Sends the last traces.
+    async fn end(self) {
+        #[cfg(feature = "otel")]
+        if let Some(traces) = self.traces {
+            let _ = tokio::task::spawn_blocking(move || traces.end()).await;
+        }
+    }
 }
 
 async fn keep_up(metrics: Metrics, stop: CancellationToken) {

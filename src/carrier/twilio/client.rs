@@ -5,7 +5,7 @@ use super::list::{Next, PAGE_SIZE, Page, Pages, Stray};
 use super::message::MessageResource;
 use super::sending;
 use super::timed_body::TimedBody;
-use crate::kernel::{Clock, PhoneNumber};
+use crate::kernel::{Clock, Exchange, PhoneNumber, Unanswered};
 use crate::messaging::carrier_port::{
     Carrier, CarrierError, CarrierOutbound, ClearedText, NotSentReason, ReceivedTexts, SendOutcome, SentTexts,
     UnknownReason,
@@ -18,8 +18,10 @@ use reqwest::{Client, Response, StatusCode, redirect, retry};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Instrument as _;
 use url::Url;
 
+const NAME: &str = "twilio";
 /// The largest answer that is read. A page of 500 texts of 1600 characters fits several times.
 const LARGEST_ANSWER: usize = 16 << 20;
 
@@ -62,33 +64,47 @@ impl Twilio {
         let form = sending::form(&text, self.account.messaging_service_sid.as_deref());
         let (body, fate) = TimedBody::new(Bytes::from(form), text.send_by, Arc::clone(&self.clock));
         let credential = &self.account.credential;
-        let answer = self
+        let request = self
             .http
             .post(self.account.messages_url(None))
             .basic_auth(&credential.user, Some(credential.secret.reveal()))
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(reqwest::Body::wrap(body))
-            .send()
-            .await;
-        match answer {
+            .body(reqwest::Body::wrap(body));
+        let exchange = Exchange::begin(NAME, "POST", &self.account.base_url);
+        match request.send().instrument(exchange.span()).await {
             Ok(answer) => {
                 let (status, headers) = (answer.status(), answer.headers().clone());
                 let body = read_capped(answer).await;
+                exchange.answered(status.as_u16());
                 sending::outcome(status, &headers, body.as_deref(), self.clock.now())
             }
             // The error itself names the URL; only where the bytes were counts.
-            Err(_) if fate.was_given_out() => SendOutcome::Unknown { reason: UnknownReason::NoAnswer },
-            Err(_) if fate.was_withheld() => not_sent(NotSentReason::SendByPassed),
-            Err(_) => not_sent(NotSentReason::ConnectFailed),
+            Err(_) if fate.was_given_out() => {
+                exchange.unanswered(Unanswered::Interrupted);
+                SendOutcome::Unknown { reason: UnknownReason::NoAnswer }
+            }
+            Err(_) if fate.was_withheld() => {
+                exchange.unanswered(Unanswered::Withheld);
+                not_sent(NotSentReason::SendByPassed)
+            }
+            Err(_) => {
+                exchange.unanswered(Unanswered::Connect);
+                not_sent(NotSentReason::ConnectFailed)
+            }
         }
     }
 
     async fn get(&self, url: Url) -> Result<Vec<u8>, CarrierError> {
         let credential = &self.account.credential;
         let request = self.http.get(url).basic_auth(&credential.user, Some(credential.secret.reveal()));
-        let answer = request.send().await.map_err(|_| CarrierError::Unreachable)?;
+        let exchange = Exchange::begin(NAME, "GET", &self.account.base_url);
+        let Ok(answer) = request.send().instrument(exchange.span()).await else {
+            exchange.unanswered(Unanswered::Interrupted);
+            return Err(CarrierError::Unreachable);
+        };
         let (status, headers) = (answer.status(), answer.headers().clone());
         let body = read_capped(answer).await;
+        exchange.answered(status.as_u16());
         let retry_after = sending::retry_after(&headers, self.clock.now());
         match status {
             status if status.is_success() => body.ok_or(CarrierError::UnreadableAnswer),
@@ -171,7 +187,7 @@ async fn read_capped(mut answer: Response) -> Option<Vec<u8>> {
 
 impl Carrier for Twilio {
     fn name(&self) -> &'static str {
-        "twilio"
+        NAME
     }
 
     fn longest_validity(&self) -> Duration {

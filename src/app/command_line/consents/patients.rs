@@ -12,6 +12,7 @@ use crate::{
     fhir::ResourceRef,
     kernel::{Id, Patient, PhoneNumber, Tenant},
     patient::{Directory, PatientRecord},
+    smart::RefreshPolicy,
 };
 use std::{collections::HashMap, sync::Arc};
 
@@ -65,7 +66,7 @@ impl Search {
         let (db, vault) = (&foundation.db, &foundation.vault);
         let directory = Directory::new(db.clone(), vault.clone(), instruments.clone());
         let smart = ehrs::smart_client(instruments)?;
-        let ehrs = ehrs::ehrs(settings, &foundation.tenants, instruments, &smart)?;
+        let ehrs = ehrs::ehrs(settings, &foundation.tenants, (instruments, RefreshPolicy::default()), &smart)?;
         let ehr = ehrs.of(tenant).map_err(CommandError::Ehr)?;
         let intake = Intake::new(db.clone(), vault.clone(), instruments.clone(), ehrs, directory.clone());
         Ok(Self { tenant, directory, intake, ehr })
