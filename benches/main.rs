@@ -11,6 +11,7 @@ mod fhir_server;
 mod inbound;
 mod installation;
 mod load;
+mod memory;
 mod numbers;
 mod patients;
 mod peer;
@@ -22,6 +23,9 @@ mod send;
 #[path = "../tests/it/settings_file.rs"]
 mod settings_file;
 mod start;
+mod sweep;
+mod sweep_limit;
+mod visits;
 mod webhook;
 
 use anyhow::Result;
@@ -40,6 +44,7 @@ async fn main() -> Result<()> {
             Benchmark::Webhook => webhook::run(&arguments).await?,
             Benchmark::Send => Box::pin(send::run(&arguments)).await?,
             Benchmark::Chart => Box::pin(chart::run(&arguments)).await?,
+            Benchmark::Sweep => Box::pin(sweep::run(&arguments)).await?,
             Benchmark::Start => start::run(&arguments).await?,
         }
     }

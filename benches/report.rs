@@ -11,6 +11,7 @@ pub(crate) enum Benchmark {
     Webhook,
     Send,
     Chart,
+    Sweep,
     Start,
 }
 
@@ -25,6 +26,9 @@ pub(crate) struct Arguments {
     /// Only this database (default: both).
     #[arg(long)]
     pub(crate) database: Option<Engine>,
+    /// How many visits `sweep` plans.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub(crate) appointments: usize,
     /// How often it is measured; medians are printed.
     #[arg(long, default_value_t = 3)]
     pub(crate) rounds: usize,

@@ -8,9 +8,10 @@ use crate::{
     database::{Database, Engine},
     inbound,
     installation::{Beside, Installation},
+    memory::Memory,
     report::{self, Arguments, median, rounded},
 };
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, ensure};
 use chartwire::db::{Db, sql};
 use serde_json::json;
 use std::{
@@ -51,13 +52,6 @@ impl Drop for Process {
     }
 }
 
-/// What a process takes, in megabytes of 1 000 000 bytes.
-#[derive(Clone, Copy)]
-struct Memory {
-    resident: f64,
-    peak: f64,
-}
-
 impl Process {
     async fn start(installation: &Installation) -> Result<Self> {
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
@@ -77,13 +71,7 @@ impl Process {
     }
 
     fn memory(&self) -> Result<Memory> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let field = |name: &str| -> Result<f64> {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)).context("not in /proc")?;
-            let Some(kibibytes) = line.split_whitespace().next() else { bail!("not in /proc") };
-            Ok(kibibytes.parse::<f64>()? * 1024.0 / 1_000_000.0)
-        };
-        Ok(Memory { resident: field("VmRSS:")?, peak: field("VmHWM:")? })
+        Memory::of(&self.child.id().to_string())
     }
 }
 

@@ -14,7 +14,7 @@ pub use lease::{Dead, JobCounts, LeasedJob, ReleaseDead, counts, dead_letters};
 pub use worker::{Outcome, Worker, WorkerLimits};
 
 use crate::{
-    db::{DbError, Topic, Tx, Value, sql, sql_rows},
+    db::{DbError, Topic, Tx, Value, sql, sql_built, sql_rows},
     kernel::{Id, Instruments, Tenant},
 };
 use jiff::Timestamp;
@@ -221,6 +221,26 @@ pub async fn withdraw(tx: &mut Tx, tenant: Id<Tenant>, kind: &'static str, key: 
     )
     .await
     .map(|_| ())
+}
+
+/// Takes back the jobs that wait under these keys, as far as they are not running, with one statement.
+///
+/// # Errors
+/// [`DbError`] as the database refuses or is away.
+pub async fn withdraw_all(tx: &mut Tx, tenant: Id<Tenant>, kind: &'static str, keys: &[String]) -> Result<(), DbError> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let waiting = "DELETE FROM job WHERE tenant = $1 AND kind = $2 AND state <> 'leased' AND unique_key";
+    let delete = if tx.is_postgres() {
+        let keys = keys.iter().cloned().map(Some).collect();
+        sql_built(format!("{waiting} = ANY($3::text[])")).bind(tenant).bind(kind).bind(Value::Texts(keys))
+    } else {
+        let places: Vec<String> = (3..keys.len() + 3).map(|place| format!("${place}")).collect();
+        let delete = sql_built(format!("{waiting} IN ({})", places.join(","))).bind(tenant).bind(kind);
+        keys.iter().fold(delete, |delete, key| delete.bind(key.as_str()))
+    };
+    tx.execute(delete).await.map(|_| ())
 }
 
 /// What a handler says when its job is not done. `code` is a constant word for operators and metrics.

@@ -69,6 +69,8 @@ mod settings_file;
 #[cfg(test)]
 mod shared_ehr;
 #[cfg(test)]
+mod sweep;
+#[cfg(test)]
 mod unknown;
 #[cfg(test)]
 mod visits;
