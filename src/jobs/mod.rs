@@ -14,7 +14,7 @@ pub use lease::{Dead, JobCounts, LeasedJob, ReleaseDead, counts, dead_letters};
 pub use worker::{Outcome, Worker, WorkerLimits};
 
 use crate::{
-    db::{DbError, Topic, Tx, Value, sql, sql_built, sql_rows},
+    db::{DbError, Topic, Tx, Value, sql, sql_among, sql_rows},
     kernel::{Id, Instruments, Tenant},
 };
 use jiff::Timestamp;
@@ -232,15 +232,7 @@ pub async fn withdraw_all(tx: &mut Tx, tenant: Id<Tenant>, kind: &'static str, k
         return Ok(());
     }
     let waiting = "DELETE FROM job WHERE tenant = $1 AND kind = $2 AND state <> 'leased' AND unique_key";
-    let delete = if tx.is_postgres() {
-        let keys = keys.iter().cloned().map(Some).collect();
-        sql_built(format!("{waiting} = ANY($3::text[])")).bind(tenant).bind(kind).bind(Value::Texts(keys))
-    } else {
-        let places: Vec<String> = (3..keys.len() + 3).map(|place| format!("${place}")).collect();
-        let delete = sql_built(format!("{waiting} IN ({})", places.join(","))).bind(tenant).bind(kind);
-        keys.iter().fold(delete, |delete, key| delete.bind(key.as_str()))
-    };
-    tx.execute(delete).await.map(|_| ())
+    tx.execute(sql_among(waiting, vec![tenant.into(), kind.into()], keys.to_vec(), tx.is_postgres())).await.map(|_| ())
 }
 
 /// What a handler says when its job is not done. `code` is a constant word for operators and metrics.

@@ -8,18 +8,18 @@
 
 use super::{
     SWEEP_REMINDERS, Workflows,
-    plan::{self, Plan, PlanState},
-    plan_store::{PlanChange, PlanChanges},
+    plan::{self, Plan},
+    plan_store::{PlanChange, PlanChanges, read_plan},
     relevance::is_on,
 };
 use crate::{
-    db::{Command, DbError, Row, Tx, sql},
+    db::{Command, DbError, Row, Tx, sql, sql_among},
     jobs::{JobError, LeasedJob, NewJob, Outcome, enqueue},
     kernel::{Id, Patient, Tenant},
     practice::Practice,
 };
 use jiff::{SignedDuration, Timestamp};
-use std::fmt::Write as _;
+use std::{collections::HashMap, fmt::Write as _};
 
 /// How many visits a transaction covers: few enough that a webhook's commit hardly waits for it.
 const PAGE: u32 = 250;
@@ -30,13 +30,13 @@ const EVERY: SignedDuration = SignedDuration::from_hours(24);
 /// How soon a process looks again whose rules are not those of the process that was started last.
 const WHILE_OTHERS_SWEEP: SignedDuration = SignedDuration::from_mins(1);
 
-/// The visits to come after a place in their order, with their plans: a row for each plan, and one for a visit without.
-/// Those that no workflow has taken up yet are planned when one does.
-const READ_PAGE: &str = "SELECT a.fhir_id, a.patient, a.status, a.start_at, p.start_at AS planned_for, p.days_before, \
-    p.due_at, p.state FROM (SELECT v.fhir_id, v.patient, v.status, v.start_at FROM appointment v WHERE v.tenant = $1 \
-    AND (v.start_at, v.fhir_id) > ($2, $3) AND EXISTS (SELECT 1 FROM workflow w WHERE w.tenant = $1 AND w.kind = 'visit' \
-    AND w.subject = 'Appointment/' || v.fhir_id) ORDER BY v.start_at, v.fhir_id LIMIT $4) AS a \
-    LEFT JOIN reminder_plan p ON p.tenant = $1 AND p.appointment = a.fhir_id ORDER BY a.start_at, a.fhir_id";
+/// The visits to come after a place in their order, and whether a workflow has taken them up.
+const VISITS: &str = "SELECT v.fhir_id, v.patient, v.status, v.start_at, (SELECT w.id FROM workflow w WHERE w.tenant = $1 \
+    AND w.kind = 'visit' AND w.subject = 'Appointment/' || v.fhir_id) AS workflow FROM appointment v WHERE v.tenant = $1 \
+    AND (v.start_at, v.fhir_id) > ($2, $3) ORDER BY v.start_at, v.fhir_id LIMIT $4";
+/// The plans of a page of visits.
+const PLANS: &str = "SELECT appointment, start_at, days_before, due_at, state, reason FROM reminder_plan \
+    WHERE tenant = $1 AND appointment";
 
 /// A place in the order of the visits: the last that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,8 @@ struct KnownVisit {
     place: Place,
     patient: Id<Patient>,
     on: bool,
+    /// Where no workflow has taken it up yet, it is planned when one does.
+    taken_up: bool,
     plans: Vec<Plan>,
 }
 
@@ -148,18 +150,23 @@ impl Run<'_> {
         Ok(if ended { Ended::AtTheEnd } else { Ended::OtherRules })
     }
 
+    /// The page after this place. Two simple statements: what a database makes of them does not depend on what it
+    /// believes to know of the tables.
     async fn read(&self, after: &Place) -> Result<Vec<KnownVisit>, DbError> {
-        let query = sql(READ_PAGE).bind(self.practice.tenant).bind(after.start).bind(after.appointment.as_str());
-        let mut visits: Vec<KnownVisit> = Vec::with_capacity(PAGE as usize);
-        for row in self.flows.db.all(query.bind(PAGE)).await? {
-            let appointment: String = row.get("fhir_id")?;
-            let known = visits.last().is_some_and(|last| last.place.appointment == appointment);
-            if !known {
-                visits.push(KnownVisit::read(&row, appointment)?);
-            }
-            if let (Some(visit), Some(plan)) = (visits.last_mut(), read_plan(&row)?) {
-                visit.plans.push(plan);
-            }
+        let (db, tenant) = (&self.flows.db, self.practice.tenant);
+        let query = sql(VISITS).bind(tenant).bind(after.start).bind(after.appointment.as_str()).bind(PAGE);
+        let rows = db.all(query).await?;
+        let mut visits = rows.iter().map(KnownVisit::read).collect::<Result<Vec<_>, DbError>>()?;
+        if visits.is_empty() {
+            return Ok(visits);
+        }
+        let ids = visits.iter().map(|visit| visit.place.appointment.clone()).collect();
+        let mut plans: HashMap<String, Vec<Plan>> = HashMap::new();
+        for row in db.all(sql_among(PLANS, vec![tenant.into()], ids, db.is_postgres())).await? {
+            plans.entry(row.get("appointment")?).or_default().push(read_plan(&row)?);
+        }
+        for visit in &mut visits {
+            visit.plans = plans.remove(&visit.place.appointment).unwrap_or_default();
         }
         Ok(visits)
     }
@@ -167,7 +174,7 @@ impl Run<'_> {
     fn changes(&self, visits: Vec<KnownVisit>, now: Timestamp) -> Result<PlanChanges, DbError> {
         let Practice { tenant, reminders, zone, .. } = self.practice;
         let mut changes = Vec::new();
-        for KnownVisit { place, patient, on, plans } in visits {
+        for KnownVisit { place, patient, on, plans, .. } in visits.into_iter().filter(|visit| visit.taken_up) {
             let takes_place = on.then_some(place.start);
             for plan in plan::replan(&plans, takes_place, reminders, zone, now) {
                 changes.push(PlanChange { appointment: place.appointment.clone(), patient, plan });
@@ -206,21 +213,15 @@ impl Place {
 }
 
 impl KnownVisit {
-    fn read(row: &Row, appointment: String) -> Result<Self, DbError> {
+    fn read(row: &Row) -> Result<Self, DbError> {
         Ok(Self {
-            place: Place { start: row.get("start_at")?, appointment },
+            place: Place { start: row.get("start_at")?, appointment: row.get("fhir_id")? },
             patient: row.get("patient")?,
             on: is_on(&row.get::<String>("status")?),
+            taken_up: row.get::<Option<Vec<u8>>>("workflow")?.is_some(),
             plans: Vec::new(),
         })
     }
-}
-
-/// The plan in this row, if there is one.
-fn read_plan(row: &Row) -> Result<Option<Plan>, DbError> {
-    let Some(start) = row.get("planned_for")? else { return Ok(None) };
-    let state = PlanState::from_code(&row.get::<String>("state")?).ok_or(DbError::Decode { column: "state" })?;
-    Ok(Some(Plan { start, days_before: row.get("days_before")?, due: row.get("due_at")?, state, reason: None }))
 }
 
 /// Says by which rules visits are swept from now on; new ones begin at the first visit.
