@@ -126,7 +126,7 @@ async fn measure(arguments: &Arguments, engine: Engine) -> Result<()> {
         span: Duration::from_secs(arguments.size(10, 1) as u64),
     };
     let (app, tenant) = bench.app(1).await?;
-    let count = arguments.size(15_000, 300);
+    let count = arguments.size(15_000, 100);
     let patients = patients::seed(&app, tenant, &bench.instruments, count).await?;
     app.close().await;
     for in_flight in [64, 256] {

@@ -92,7 +92,7 @@ async fn starts(arguments: &Arguments, engine: Engine) -> Result<()> {
     // The first makes the schema and the keys.
     let first = Process::start(&installation).await?.ready_after;
     let mut times = Vec::new();
-    for _ in 0..arguments.size(11, 3) {
+    for _ in 0..arguments.size(11, 2) {
         times.push(Process::start(&installation).await?.ready_after.as_secs_f64() * 1000.0);
     }
     let process = Process::start(&installation).await?;
@@ -177,7 +177,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
         starts(arguments, engine).await?;
     }
     if arguments.engines().contains(&Engine::Sqlite) {
-        after_many(arguments.size(1_000_000, 2_000)).await?;
+        after_many(arguments.size(1_000_000, 500)).await?;
     }
     Ok(())
 }

@@ -170,7 +170,7 @@ async fn one_round(engine: Engine, count: usize) -> Result<Found> {
 }
 
 async fn measure(arguments: &Arguments, engine: Engine) -> Result<()> {
-    let count = arguments.size(arguments.appointments, 3_000);
+    let count = arguments.size(arguments.appointments, 1_000);
     let mut found = Vec::new();
     for _ in 0..arguments.rounds() {
         found.push(Box::pin(one_round(engine, count)).await?);

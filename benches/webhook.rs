@@ -116,8 +116,8 @@ fn texts_in(span: Duration, rate: f64) -> usize {
 
 async fn measure(arguments: &Arguments, engine: Engine) -> Result<()> {
     let size = Size {
-        warm_up: arguments.size(3_000, 300),
-        count: arguments.size(60_000, 1_500),
+        warm_up: arguments.size(3_000, 100),
+        count: arguments.size(60_000, 400),
         steady: Duration::from_secs(arguments.size(10, 1) as u64),
     };
     let (mut apart, mut together) = (Vec::new(), Vec::new());
