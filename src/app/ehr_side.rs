@@ -128,15 +128,17 @@ impl Upstream for EhrUpstream {
 pub(super) struct EhrPolls {
     schedule: Poller,
     refills: RefillPoller,
+    workflows: Workflows,
 }
 
 impl EhrPolls {
     pub(super) fn of(side: &EhrSide) -> Self {
-        Self { schedule: side.schedule.clone(), refills: side.refills.clone() }
+        Self { schedule: side.schedule.clone(), refills: side.refills.clone(), workflows: side.workflows.clone() }
     }
 
-    /// Makes sure that each tenant is polled from now on.
+    /// Makes sure that each tenant is polled from now on, and that what is known is planned by the rules of today.
     pub(super) async fn schedule(&self) -> Result<(), JobError> {
+        self.workflows.schedule_sweeps().await?;
         self.schedule.schedule().await?;
         self.refills.schedule().await
     }

@@ -21,7 +21,7 @@ use tracing::{Instrument as _, Span};
 
 /// What writes to the EHR, or leads to a write or a text, by what our own books say: they are behind after a restore.
 /// What reads, and what the gate holds itself, goes on.
-const HELD_IN_RECOVERY: [&str; 9] = [
+const HELD_IN_RECOVERY: [&str; 10] = [
     chart::FILE_CONVERSATION,
     ehr::RELEASE_SLOT_HOLD,
     ehr::SLOT_STRANDED,
@@ -30,6 +30,7 @@ const HELD_IN_RECOVERY: [&str; 9] = [
     feed::REFILL_TASK_CHANGED,
     routing::REPLY_READ,
     workflow::REMINDER_DUE,
+    workflow::SWEEP_REMINDERS,
     workflow::WORKFLOW_TIMEOUT,
 ];
 
@@ -83,6 +84,7 @@ fn workflows(worker: Worker, rooms: &Rooms) -> Worker {
     let worker =
         on(worker, feed::APPOINTMENT_CHANGED, all, |room, job| async move { room.appointment_changed(job).await });
     let worker = on(worker, workflow::REMINDER_DUE, all, |room, job| async move { room.reminder_due(job).await });
+    let worker = on(worker, workflow::SWEEP_REMINDERS, all, |room, job| async move { room.sweep(job).await });
     let worker = on(worker, routing::REPLY_READ, all, |room, job| async move { room.reply_read(job).await });
     let flows = all.clone();
     let worker = worker.bind_last_resort(routing::REPLY_READ, move |job, _| {

@@ -30,6 +30,6 @@ pub use export::export;
 pub use finding::{Finding, Position};
 pub use head::{Head, HeadExport};
 pub use refusals::CoalescedRefusals;
-pub use row::{AuditSigner, record, record_alone};
+pub use row::{AuditSigner, record, record_all, record_alone};
 pub use sealer::Sealer;
 pub use verify::{AuditReport, UNSEALED_FOR, verify};

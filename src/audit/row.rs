@@ -2,7 +2,7 @@
 
 use super::{AuditEntry, AuditRow, Request};
 use crate::{
-    db::{Command, Db, DbError, Row, Topic, Tx, sql},
+    db::{Command, Db, DbError, Query, Row, Topic, Tx, Value, sql_built, sql_rows},
     kernel::{Id, Instruments, Tenant},
     vault::{MacKey, MacPurpose, Vault, VaultError},
 };
@@ -56,6 +56,9 @@ impl AuditSigner {
     }
 }
 
+const INSERT: &str = "INSERT INTO audit_row (tenant, id, at, actor_kind, actor, action, purpose, request, subjects, outcome, \
+                      detail, key_version, mac)";
+
 /// Writes `entry` into the log of the signer's tenant, in the transaction of the action itself: both happen or neither.
 ///
 /// # Errors
@@ -63,26 +66,27 @@ impl AuditSigner {
 pub async fn record(tx: &mut Tx, entry: &AuditEntry, signer: &AuditSigner) -> Result<Id<AuditRow>, DbError> {
     let row = signer.sign(entry)?;
     let id = row.id;
-    tx.execute(
-        sql("INSERT INTO audit_row (tenant, id, at, actor_kind, actor, action, purpose, request, subjects, outcome, \
-             detail, key_version, mac) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)")
-        .bind(row.tenant)
-        .bind(row.id)
-        .bind(row.at)
-        .bind(row.actor_kind)
-        .bind(row.actor)
-        .bind(row.action)
-        .bind(row.purpose)
-        .bind(row.request)
-        .bind(row.subjects)
-        .bind(row.outcome)
-        .bind(row.detail)
-        .bind(row.key_version)
-        .bind(row.mac),
-    )
-    .await?;
+    let insert = sql_built(format!("{INSERT} VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"));
+    tx.execute(row.columns().into_iter().fold(insert, Query::bind)).await?;
     tx.publish(Topic::Audit, signer.tenant.to_string());
     Ok(id)
+}
+
+/// Writes several entries with one statement, each by its signer: for actions that are done together.
+///
+/// # Errors
+/// [`DbError`] as the database refuses or is away.
+pub async fn record_all(tx: &mut Tx, entries: &[(AuditEntry, &AuditSigner)]) -> Result<(), DbError> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let sign = |(entry, signer): &(AuditEntry, &AuditSigner)| Ok(signer.sign(entry)?.columns());
+    let rows = entries.iter().map(sign).collect::<Result<_, DbError>>()?;
+    tx.execute(sql_rows(INSERT, rows, "", tx.is_postgres())?).await?;
+    for (_, signer) in entries {
+        tx.publish(Topic::Audit, signer.tenant.to_string());
+    }
+    Ok(())
 }
 
 /// Writes `entry` in a transaction of its own, for actions that change nothing else: a refusal, a read.
@@ -126,6 +130,25 @@ pub(super) struct StoredRow {
 }
 
 impl StoredRow {
+    /// What it is written with, in the order of [`INSERT`]'s columns.
+    fn columns(self) -> Vec<Value> {
+        vec![
+            self.tenant.into(),
+            self.id.into(),
+            self.at.into(),
+            self.actor_kind.into(),
+            self.actor.into(),
+            self.action.into(),
+            self.purpose.into(),
+            self.request.into(),
+            self.subjects.into(),
+            self.outcome.into(),
+            self.detail.into(),
+            self.key_version.into(),
+            self.mac.into(),
+        ]
+    }
+
     pub(super) fn read(row: &Row) -> Result<Self, DbError> {
         Ok(Self {
             tenant: row.get("tenant")?,

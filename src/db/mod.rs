@@ -26,7 +26,7 @@ pub use command::{BatchCommand, Command};
 pub use error::DbError;
 pub use event::{Event, Topic};
 pub use key_store::DbKeyStore;
-pub use multi_row::sql_rows;
+pub use multi_row::{sql_among, sql_rows};
 pub use query::{Column, Query, Row, Value, sql, sql_built};
 pub use recovery::Recovery;
 pub use sealed_rows::DbSealedRows;

@@ -17,6 +17,21 @@ pub fn sql_rows(before: &str, rows: Vec<Vec<Value>>, after: &str, postgres: bool
     if postgres { unnest(before, rows, after) } else { Ok(values(before, rows, width, after)) }
 }
 
+/// A statement that `before` begins, with `bound` for its first places, and that ends with the condition that the text
+/// column which it closes with is one of `texts`: an array on PostgreSQL, a list on SQLite. Each database looks up each of
+/// them by an index of that column, whatever it believes to know of the table.
+#[must_use]
+pub fn sql_among(before: &str, bound: Vec<Value>, texts: Vec<String>, postgres: bool) -> Query {
+    let first = bound.len() + 1;
+    if postgres {
+        let built = bound.into_iter().fold(sql_built(format!("{before} = ANY(${first}::text[])")), Query::bind);
+        return built.bind(Value::Texts(texts.into_iter().map(Some).collect()));
+    }
+    let places: Vec<String> = (first..first + texts.len()).map(|place| format!("${place}")).collect();
+    let built = bound.into_iter().fold(sql_built(format!("{before} IN ({})", places.join(","))), Query::bind);
+    texts.into_iter().fold(built, Query::bind)
+}
+
 fn uneven() -> DbError {
     DbError::Refused { code: "rows".to_owned() }
 }
@@ -95,6 +110,17 @@ mod tests {
         assert!(
             matches!(postgres.values.as_slice(), [Value::Integers(a), Value::Texts(b)] if a.len() == 2 && b[1].is_none())
         );
+    }
+
+    #[test]
+    fn one_of_many_is_a_list_or_an_array() {
+        let texts = || vec!["a".to_owned(), "b".to_owned()];
+        let lite = sql_among("DELETE FROM t WHERE n = $1 AND a", vec![1_i64.into()], texts(), false);
+        assert_eq!(lite.text, "DELETE FROM t WHERE n = $1 AND a IN ($2,$3)");
+        assert_eq!(lite.values.len(), 3);
+        let postgres = sql_among("DELETE FROM t WHERE n = $1 AND a", vec![1_i64.into()], texts(), true);
+        assert_eq!(postgres.text, "DELETE FROM t WHERE n = $1 AND a = ANY($2::text[])");
+        assert_eq!(postgres.values.len(), 2);
     }
 
     #[test]

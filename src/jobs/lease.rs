@@ -118,37 +118,33 @@ const FREE: &str = "(j.lane IS NULL OR NOT EXISTS (SELECT 1 FROM job e WHERE e.t
 /// the time (law 10).
 const POSTGRES_CLOCK: &str = "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::bigint";
 
-/// The kinds that one pool of a worker takes.
+/// The kinds that one pool of a worker takes. The names are the program's own constants, never input.
 #[derive(Debug, Clone)]
 pub(super) struct Kinds {
-    pub(super) which: Which,
-    /// Of these kinds, jobs of a tenant whose database was put back wait until that is recovered.
+    pub(super) free: Vec<&'static str>,
+    /// Of these, jobs of a tenant whose database was put back wait until that is recovered.
     pub(super) held: Vec<&'static str>,
 }
 
-#[derive(Debug, Clone)]
-pub(super) enum Which {
-    /// These.
-    Only(Vec<&'static str>),
-    /// All but these.
-    Except(Vec<&'static str>),
-}
+/// The tenant's database was put back and is not recovered yet.
+const RECOVERING: &str = "EXISTS (SELECT 1 FROM recovery r WHERE r.tenant = j.tenant AND r.lifted_at IS NULL)";
 
 impl Kinds {
-    /// As a condition on `j`. The names are the program's own constants, never input.
-    fn condition(&self) -> String {
-        let which = match &self.which {
-            Which::Only(kinds) => format!(" AND j.kind IN ({})", listed(kinds)),
-            Which::Except(kinds) if kinds.is_empty() => String::new(),
-            Which::Except(kinds) => format!(" AND j.kind NOT IN ({})", listed(kinds)),
-        };
+    /// Each kind by itself, as a condition on `j`.
+    fn each(&self) -> impl Iterator<Item = String> {
+        let free = self.free.iter().map(|kind| format!("j.kind = '{kind}'"));
+        let held = self.held.iter().map(|kind| format!("j.kind = '{kind}' AND NOT {RECOVERING}"));
+        free.chain(held)
+    }
+
+    /// All of them, as a condition on `j`.
+    fn any(&self) -> String {
+        let all: Vec<&str> = self.free.iter().chain(&self.held).copied().collect();
+        let any = format!("j.kind IN ({})", listed(&all));
         if self.held.is_empty() {
-            return which;
+            return any;
         }
-        format!(
-            "{which} AND NOT (j.kind IN ({}) AND EXISTS (SELECT 1 FROM recovery r WHERE r.tenant = j.tenant AND r.lifted_at IS NULL))",
-            listed(&self.held)
-        )
+        format!("{any} AND NOT (j.kind IN ({}) AND {RECOVERING})", listed(&self.held))
     }
 }
 
@@ -156,12 +152,20 @@ fn listed(kinds: &[&'static str]) -> String {
     kinds.iter().map(|kind| format!("'{kind}'")).collect::<Vec<_>>().join(", ")
 }
 
-fn due(postgres: bool, kinds: &Kinds) -> String {
+/// The due jobs of `kinds`, and those whose lease has run out: `limit` of each at most, those that have waited longest.
+/// Each kind is looked up by itself and in the order of the index, so that neither its own backlog nor that of another
+/// kind is walked through.
+fn due(postgres: bool, kinds: &Kinds, limit: &str, locking: &str) -> String {
     let clock = if postgres { POSTGRES_CLOCK } else { "$1" };
-    let kinds = kinds.condition();
-    format!(
-        "((j.state = 'ready' AND j.run_at <= $1) OR (j.state = 'leased' AND j.lease_until < {clock})){kinds} AND {FREE}"
-    )
+    let found = |condition: String| {
+        format!(
+            "SELECT * FROM (SELECT j.tenant, j.id, j.run_at FROM job j WHERE {condition} AND {FREE} \
+             ORDER BY j.run_at, j.id LIMIT {limit} {locking}) AS found"
+        )
+    };
+    let leased = format!("j.state = 'leased' AND {} AND j.lease_until < {clock}", kinds.any());
+    let ready = kinds.each().map(|kind| format!("j.state = 'ready' AND {kind} AND j.run_at <= $1"));
+    ready.chain([leased]).map(found).collect::<Vec<_>>().join(" UNION ALL ")
 }
 
 impl Command for Claim {
@@ -172,11 +176,14 @@ impl Command for Claim {
         let postgres = tx.is_postgres();
         let clock = if postgres { POSTGRES_CLOCK } else { "$1" };
         let locking = if postgres { "FOR UPDATE SKIP LOCKED" } else { "" };
+        // Found once, whatever plan the database chooses: a list that is looked up anew for each row may lease more than
+        // there are places for.
         let text = format!(
-            "UPDATE job SET state = 'leased', lease_token = $2, lease_until = {clock} + $3, attempts = attempts + 1 \
-             WHERE (tenant, id) IN (SELECT j.tenant, j.id FROM job j WHERE {} ORDER BY j.run_at, j.id LIMIT $4 {locking}) \
+            "WITH due AS MATERIALIZED (SELECT found.tenant, found.id FROM ({}) AS found ORDER BY found.run_at, found.id LIMIT $4) \
+             UPDATE job SET state = 'leased', lease_token = $2, lease_until = {clock} + $3, attempts = attempts + 1 \
+             WHERE (tenant, id) IN (SELECT due.tenant, due.id FROM due) \
              RETURNING tenant, id, kind, attempts, max_attempts, lane, payload, created_at",
-            due(postgres, &self.kinds)
+            due(postgres, &self.kinds, "$4", locking)
         );
         let lease = i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX);
         let rows = tx.all(sql_built(text).bind(self.now).bind(self.token).bind(lease).bind(self.limit)).await?;
@@ -200,15 +207,20 @@ fn leased(row: &Row, token: [u8; 16]) -> Result<LeasedJob, DbError> {
 
 /// Whether anything is due: asked before claiming, because reading costs no write.
 pub(super) async fn anything_due(db: &Db, now: Timestamp, kinds: &Kinds) -> Result<bool, DbError> {
-    let text = format!("SELECT 1 AS due FROM job j WHERE {} LIMIT 1", due(db.is_postgres(), kinds));
+    let text = format!("SELECT 1 AS due FROM ({}) AS due LIMIT 1", due(db.is_postgres(), kinds, "1", ""));
     Ok(db.optional(sql_built(text).bind(now)).await?.is_some())
 }
 
 /// When the next job becomes due that does not wait for an earlier one of its lane.
 pub(super) async fn next_due(db: &Db, kinds: &Kinds) -> Result<Option<Timestamp>, DbError> {
-    let kinds = kinds.condition();
-    let text =
-        format!("SELECT j.run_at FROM job j WHERE j.state = 'ready'{kinds} AND {FREE} ORDER BY j.run_at LIMIT 1");
+    let first = |kind| {
+        format!(
+            "SELECT * FROM (SELECT j.run_at FROM job j WHERE j.state = 'ready' AND {kind} AND {FREE} \
+             ORDER BY j.run_at LIMIT 1) AS first"
+        )
+    };
+    let firsts: Vec<String> = kinds.each().map(first).collect();
+    let text = format!("SELECT next.run_at FROM ({}) AS next ORDER BY next.run_at LIMIT 1", firsts.join(" UNION ALL "));
     db.optional(sql_built(text)).await?.map(|row| row.get("run_at")).transpose()
 }
 

@@ -14,7 +14,7 @@ pub use lease::{Dead, JobCounts, LeasedJob, ReleaseDead, counts, dead_letters};
 pub use worker::{Outcome, Worker, WorkerLimits};
 
 use crate::{
-    db::{DbError, Topic, Tx, Value, sql, sql_rows},
+    db::{DbError, Topic, Tx, Value, sql, sql_among, sql_rows},
     kernel::{Id, Instruments, Tenant},
 };
 use jiff::Timestamp;
@@ -221,6 +221,18 @@ pub async fn withdraw(tx: &mut Tx, tenant: Id<Tenant>, kind: &'static str, key: 
     )
     .await
     .map(|_| ())
+}
+
+/// Takes back the jobs that wait under these keys, as far as they are not running, with one statement.
+///
+/// # Errors
+/// [`DbError`] as the database refuses or is away.
+pub async fn withdraw_all(tx: &mut Tx, tenant: Id<Tenant>, kind: &'static str, keys: &[String]) -> Result<(), DbError> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let waiting = "DELETE FROM job WHERE tenant = $1 AND kind = $2 AND state <> 'leased' AND unique_key";
+    tx.execute(sql_among(waiting, vec![tenant.into(), kind.into()], keys.to_vec(), tx.is_postgres())).await.map(|_| ())
 }
 
 /// What a handler says when its job is not done. `code` is a constant word for operators and metrics.

@@ -237,7 +237,7 @@ async fn who_lost_the_lease_cannot_finish() {
         now: bench.instruments.now(),
         lease: Duration::from_mins(1),
         limit: 1,
-        kinds: lease::Kinds { which: lease::Which::Except(vec![]), held: vec![] },
+        kinds: lease::Kinds { free: vec!["Test"], held: vec![] },
     };
     let slow = bench.db.execute(claim(1)).await.unwrap().remove(0);
     assert!(bench.db.execute(claim(2)).await.unwrap().is_empty(), "it is held");
@@ -317,7 +317,7 @@ async fn a_job_whose_last_attempt_never_concluded_is_not_attempted_again() {
         now: bench.instruments.now(),
         lease: Duration::from_secs(10),
         limit: 1,
-        kinds: super::lease::Kinds { which: super::lease::Which::Except(vec![]), held: vec![] },
+        kinds: lease::Kinds { free: vec!["Test"], held: vec![] },
     };
     assert_eq!(bench.db.execute(claim).await.unwrap().len(), 1);
     bench.clock.advance(SignedDuration::from_secs(11));

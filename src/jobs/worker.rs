@@ -2,7 +2,7 @@
 
 use super::{
     JobError, LeasedJob,
-    lease::{Claim, Finish, GiveBack, Kinds, Which, anything_due, next_due},
+    lease::{Claim, Finish, GiveBack, Kinds, anything_due, next_due},
 };
 use crate::{
     db::{Db, DbError, Topic},
@@ -123,15 +123,20 @@ impl Worker {
         self
     }
 
-    /// The reserved pools, and one for all other kinds, those that this program does not know among them.
+    /// The reserved pools, and one for all other kinds that this program knows. What it does not know is left to the
+    /// version that does.
     fn pools(&self) -> Vec<Pool> {
-        let others = Which::Except(self.reserved.concat());
-        self.reserved.iter().cloned().map(Which::Only).chain([others]).map(|which| self.pool(which)).collect()
+        let is_reserved = |kind: &&'static str| self.reserved.iter().flatten().any(|reserved| reserved == kind);
+        let mut others: Vec<&'static str> = self.handlers.keys().copied().filter(|kind| !is_reserved(kind)).collect();
+        // The same statement each time.
+        others.sort_unstable();
+        let kinds = self.reserved.iter().cloned().chain([others]).filter(|kinds| !kinds.is_empty());
+        kinds.map(|kinds| self.pool(&kinds)).collect()
     }
 
-    fn pool(&self, which: Which) -> Pool {
-        let kinds = Kinds { which, held: self.held.clone() };
-        Pool { kinds, places: Arc::new(Semaphore::new(self.limits.at_once as usize)) }
+    fn pool(&self, kinds: &[&'static str]) -> Pool {
+        let (held, free) = kinds.iter().partition(|kind| self.held.contains(kind));
+        Pool { kinds: Kinds { free, held }, places: Arc::new(Semaphore::new(self.limits.at_once as usize)) }
     }
 
     /// Works until `stop`; then finishes what is in hand.
@@ -181,7 +186,7 @@ impl Worker {
     /// # Errors
     /// [`DbError`] as the database refuses or is away.
     pub async fn run_due_of(&self, kinds: &[&'static str]) -> Result<usize, DbError> {
-        self.run_due_in(&[self.pool(Which::Only(kinds.to_vec()))]).await
+        self.run_due_in(&[self.pool(kinds)]).await
     }
 
     async fn run_due_in(&self, pools: &[Pool]) -> Result<usize, DbError> {

@@ -151,9 +151,8 @@ impl BatchCommand for CommitInbound {
             insert(&fresh, tx).await?;
             let jobs: Vec<&NewJob> = fresh.iter().map(|command| &command.job).collect();
             enqueue_all(tx, &jobs).await?;
-            for command in &fresh {
-                command.journal.received(tx, command.id, command.body.key_id()).await?;
-            }
+            let received = fresh.iter().map(|command| (&command.journal, command.id, command.body.key_id()));
+            Journal::received(tx, received).await?;
         }
         let accepted = |command: &&Self| {
             if kept.contains(&command.id) { Accepted::New(command.id) } else { Accepted::Duplicate }

@@ -29,11 +29,20 @@ impl Journal {
         audit::record(tx, &entry, &self.0).await.map(|_| ())
     }
 
-    pub(super) async fn received(&self, tx: &mut Tx, text: Id<Message>, key: Id<DataKey>) -> Result<(), DbError> {
-        let entry = AuditEntry::new(Actor::System(COMPONENT), Action::Receive, "inbound-text")
+    /// That a text was received, to be written with others by [`received`](Self::received).
+    fn reception(text: Id<Message>, key: Id<DataKey>) -> AuditEntry {
+        AuditEntry::new(Actor::System(COMPONENT), Action::Receive, "inbound-text")
             .about("message", text)
-            .with_detail(Detail::new().id("sealed_under", key));
-        self.write(tx, entry).await
+            .with_detail(Detail::new().id("sealed_under", key))
+    }
+
+    /// Writes that texts were received, each into the journal of its tenant.
+    pub(super) async fn received(
+        tx: &mut Tx,
+        texts: impl Iterator<Item = (&Self, Id<Message>, Id<DataKey>)>,
+    ) -> Result<(), DbError> {
+        let entries: Vec<_> = texts.map(|(journal, text, key)| (Self::reception(text, key), &journal.0)).collect();
+        audit::record_all(tx, &entries).await
     }
 
     /// A text of ours was found in the carrier's list after a restore.

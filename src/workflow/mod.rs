@@ -4,7 +4,7 @@
 //! the revision that it was decided on, together with the texts, the work for people and the jobs that it causes. Called
 //! by jobs that `app` binds: `AppointmentChanged` ([`Workflows::appointment_changed`]), [`REMINDER_DUE`], `ReplyRead`
 //! ([`Workflows::reply_read`], [`Workflows::reply_given_up`]), `SlotStranded` ([`Workflows::slot_stranded`]),
-//! `TextChanged` ([`Workflows::text_changed`]), [`WORKFLOW_TIMEOUT`],
+//! `TextChanged` ([`Workflows::text_changed`]), [`WORKFLOW_TIMEOUT`], [`SWEEP_REMINDERS`] ([`Workflows::sweep`]),
 //! `RefillDue` and `RefillTaskChanged`. What it needs of
 //! the EHR is in [`ports`](Scheduling). Always: a handler may run twice; before an answer is acted on the appointment is
 //! read again; nothing is said to be done that the EHR has not confirmed (law 6).
@@ -24,6 +24,7 @@ mod reschedule;
 mod schedule_change;
 mod store;
 mod stranded;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod texts;
@@ -47,11 +48,15 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use tokio::sync::Mutex;
 
 /// A planned reminder may be due; the payload is [`ReminderDue`].
 pub const REMINDER_DUE: &str = "ReminderDue";
 /// A workflow's deadline may have passed; the payload is [`WorkflowTimeout`].
 pub const WORKFLOW_TIMEOUT: &str = "WorkflowTimeout";
+
+/// Every known visit is to be planned anew; carries nothing.
+pub const SWEEP_REMINDERS: &str = "SweepReminders";
 
 /// The payload of the job `AppointmentChanged`, as far as it is needed here.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -69,6 +74,13 @@ pub struct ReminderDue {
     pub start_at: i64,
     /// The rule's days.
     pub days_before: u32,
+}
+
+impl ReminderDue {
+    /// The unique key of its job.
+    fn key(&self) -> String {
+        format!("{}/{}/{}", self.appointment, self.start_at, self.days_before)
+    }
 }
 
 /// The payload of [`WORKFLOW_TIMEOUT`].
@@ -117,6 +129,8 @@ pub struct Workflows {
     outbox: Outbox,
     scheduling: Arc<dyn Scheduling>,
     refills: Arc<dyn Refills>,
+    /// Held while a page of a sweep is written.
+    sweeping: Arc<Mutex<()>>,
 }
 
 impl Workflows {
@@ -133,7 +147,18 @@ impl Workflows {
     ) -> Self {
         let thread = Thread::new(db.clone(), vault.clone(), instruments.clone());
         let outbox = Outbox::new(vault.clone(), instruments.clone());
-        Self { db, vault, instruments, practices, directory, thread, outbox, scheduling, refills }
+        Self {
+            db,
+            vault,
+            instruments,
+            practices,
+            directory,
+            thread,
+            outbox,
+            scheduling,
+            refills,
+            sweeping: Arc::default(),
+        }
     }
 
     fn practice(&self, tenant: Id<Tenant>) -> Result<Arc<Practice>, JobError> {

@@ -73,7 +73,8 @@ pub(super) fn due(rule: ReminderRule, start: Timestamp, zone: &TimeZone) -> Opti
     Some(local_instant(day, rule.at, zone))
 }
 
-/// What changes in the plans `existing` of a visit when it is at `visit` now (`None`: it is off): the plans to write.
+/// What changes in the plans `existing` of a visit when it is at `visit` now (`None`: it is off) and these are the rules:
+/// the plans to write. Nothing where all is as it should be. What has left, or is about to, stays as it is.
 pub(super) fn replan(
     existing: &[Plan],
     visit: Option<Timestamp>,
@@ -81,23 +82,43 @@ pub(super) fn replan(
     zone: &TimeZone,
     now: Timestamp,
 ) -> Vec<Plan> {
-    let outdated = existing.iter().filter(|plan| plan.state == PlanState::Planned && Some(plan.start) != visit);
-    let mut changes: Vec<Plan> =
-        outdated.map(|plan| Plan { state: PlanState::Dropped, reason: Some("visit-changed"), ..*plan }).collect();
+    let due_of =
+        |rule: &ReminderRule| Some((rule.days_before, due(*rule, visit?, zone).filter(|due| Some(*due) < visit)?));
+    let wanted: Vec<(u32, Timestamp)> = rules.iter().filter_map(due_of).collect();
+    let unwanted = |plan: &Plan| {
+        if Some(plan.start) != visit {
+            return Some("visit-changed");
+        }
+        let by_a_rule = wanted.iter().any(|(days_before, _)| *days_before == plan.days_before);
+        (!by_a_rule).then_some("rule-changed")
+    };
+    let planned = existing.iter().filter(|plan| plan.state == PlanState::Planned);
+    let off = |plan: &Plan| Some(Plan { state: PlanState::Dropped, reason: Some(unwanted(plan)?), ..*plan });
+    let mut changes: Vec<Plan> = planned.filter_map(off).collect();
     let Some(start) = visit.filter(|start| *start > now) else { return changes };
-    for rule in rules {
-        let Some(due) = due(*rule, start, zone).filter(|due| *due < start) else { continue };
-        let same = |plan: &Plan| plan.start == start && plan.days_before == rule.days_before;
-        let past = due <= now;
-        let (state, reason) = if past { (PlanState::Skipped, Some("past")) } else { (PlanState::Planned, None) };
-        let plan = Plan { start, days_before: rule.days_before, due, state, reason };
-        let known = existing.iter().find(|plan| same(plan)).or_else(|| changes.iter().find(|plan| same(plan)));
-        // A visit that comes back to an earlier time takes up what had not been sent for it.
-        if known.is_none_or(|known| known.state == PlanState::Dropped) {
-            changes.push(plan);
+    for (days_before, due) in wanted {
+        let known = existing.iter().find(|plan| plan.start == start && plan.days_before == days_before);
+        if let Some((state, reason)) = next_state(known, due, now) {
+            changes.push(Plan { start, days_before, due, state, reason });
         }
     }
     changes
+}
+
+/// What becomes of the plan `known` of a rule that is due at `due`; `None`: it stays as it is.
+fn next_state(known: Option<&Plan>, due: Timestamp, now: Timestamp) -> Option<(PlanState, Option<&'static str>)> {
+    let planned = Some((PlanState::Planned, None));
+    let Some(known) = known else {
+        return if due > now { planned } else { Some((PlanState::Skipped, Some("past"))) };
+    };
+    match known.state {
+        // Its new time may be past: then it is judged at once.
+        PlanState::Planned if known.due != due => planned,
+        // A visit that comes back to an earlier time, or a rule that comes back, takes up what had not been sent for it.
+        PlanState::Dropped if due > now => planned,
+        PlanState::Skipped if known.due != due && due > now => planned,
+        _ => None,
+    }
 }
 
 /// What to do with a planned reminder whose time may have come.
@@ -125,8 +146,10 @@ pub(super) fn verdict(plan: &Plan, all: &[Plan], visit: Option<Timestamp>, now: 
     if now < plan.due {
         return Verdict::Wait(plan.due);
     }
-    let later = |other: &&Plan| other.start == plan.start && other.due > plan.due;
-    if all.iter().filter(later).any(|other| other.due <= now && other.state == PlanState::Planned) {
+    // What was taken off or came too late tells the patient nothing.
+    let comes = |other: &Plan| !matches!(other.state, PlanState::Dropped | PlanState::Skipped);
+    let later = |other: &&Plan| other.start == plan.start && other.due > plan.due && comes(other);
+    if all.iter().filter(later).any(|other| other.due <= now) {
         return Verdict::End(PlanState::Skipped, "overtaken");
     }
     let before = |span| plan.start.checked_sub(span).unwrap_or(Timestamp::MIN);
@@ -155,8 +178,12 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn rule(days_before: u32, hour: i8) -> ReminderRule {
+        ReminderRule { days_before, at: time(hour, 0, 0, 0) }
+    }
+
     fn rules() -> Vec<ReminderRule> {
-        [3, 1].map(|days_before| ReminderRule { days_before, at: time(10, 0, 0, 0) }).to_vec()
+        vec![rule(3, 10), rule(1, 10)]
     }
 
     #[rstest]
@@ -192,12 +219,63 @@ mod tests {
         assert_eq!(verdict(three_days, &plans, Some(start), at(now)), overtaken);
     }
 
+    #[rstest]
+    #[case::the_same_rules(&[(3, 10), (1, 10)], &[])]
+    #[case::one_more(&[(3, 10), (2, 10), (1, 10)], &["2 planned 2026-11-24T15:00:00Z"])]
+    #[case::one_more_that_would_be_past(&[(5, 10), (3, 10), (1, 10)], &["5 skipped 2026-11-21T15:00:00Z"])]
+    #[case::one_less(&[(3, 10)], &["1 dropped 2026-11-25T15:00:00Z"])]
+    #[case::later_that_day(&[(3, 10), (1, 12)], &["1 planned 2026-11-25T17:00:00Z"])]
+    #[case::the_sent_one_at_another_time(&[(3, 15), (1, 10)], &[])]
+    #[case::the_sent_one_is_no_rule_any_more(&[(1, 10)], &[])]
+    #[case::after_the_visit_begins(&[(3, 10), (0, 16), (1, 10)], &[])]
+    fn when_the_rules_change(#[case] new: &[(u32, i8)], #[case] expected: &[&str]) {
+        let (start, now) = (Some(at("2026-11-26T19:00:00Z")), at("2026-11-23T16:00:00Z"));
+        let mut plans = replan(&[], start, &rules(), &new_york(), at("2026-11-20T12:00:00Z"));
+        plans[0].state = PlanState::Sent;
+        let new: Vec<_> = new.iter().map(|(days, hour)| rule(*days, *hour)).collect();
+        let changes = replan(&plans, start, &new, &new_york(), now);
+        let told: Vec<_> =
+            changes.iter().map(|plan| format!("{} {} {}", plan.days_before, plan.state.code(), plan.due)).collect();
+        assert_eq!(told, expected);
+        apply(&mut plans, changes);
+        assert_eq!(replan(&plans, start, &new, &new_york(), now), [], "the second time");
+        let back = replan(&plans, start, &rules(), &new_york(), now);
+        apply(&mut plans, back);
+        let day_before = plans.iter().find(|plan| plan.days_before == 1).unwrap();
+        assert_eq!((day_before.state, day_before.due), (PlanState::Planned, at("2026-11-25T15:00:00Z")), "back again");
+    }
+
+    #[test]
+    fn what_was_too_late_is_taken_up_by_a_rule_that_is_not() {
+        let (start, now) = (Some(at("2026-11-26T19:00:00Z")), at("2026-11-23T16:00:00Z"));
+        let mut plans = replan(&[], start, &rules(), &new_york(), now);
+        assert_eq!(plans[0].state, PlanState::Skipped);
+        let changes = replan(&plans, start, &[rule(3, 15), rule(1, 10)], &new_york(), now);
+        assert_eq!(
+            changes.iter().map(|plan| (plan.days_before, plan.state)).collect::<Vec<_>>(),
+            [(3, PlanState::Planned)]
+        );
+        apply(&mut plans, changes);
+        assert_eq!(plans.len(), 2);
+    }
+
+    #[test]
+    fn a_reminder_that_is_not_wanted_any_more_does_not_end_another() {
+        let start = at("2026-11-26T19:00:00Z");
+        let mut plans = replan(&[], Some(start), &rules(), &new_york(), at("2026-11-20T12:00:00Z"));
+        let changes = replan(&plans, Some(start), &[rule(3, 10)], &new_york(), at("2026-11-20T12:00:00Z"));
+        apply(&mut plans, changes);
+        let sent = verdict(&plans[0], &plans, Some(start), at("2026-11-23T15:00:00Z"));
+        assert_eq!(sent, Verdict::Send { expires: at("2026-11-26T07:00:00Z") });
+    }
+
     /// What can happen to a visit.
     #[derive(Debug, Clone)]
     enum Happening {
         Booked(i64),
         Cancelled,
         HoursPass(i64),
+        RulesChange(Vec<ReminderRule>),
     }
 
     fn happenings() -> impl Strategy<Value = Vec<Happening>> {
@@ -206,6 +284,9 @@ mod tests {
             (0..8_i64).prop_map(|step| Happening::Booked(step * 19)),
             Just(Happening::Cancelled),
             (1..60_i64).prop_map(Happening::HoursPass),
+            prop::collection::btree_map(0..4_u32, 9..20_i8, 1..3).prop_map(|rules| Happening::RulesChange(
+                rules.into_iter().map(|(days, hour)| rule(days, hour)).collect()
+            )),
         ];
         prop::collection::vec(one, 1..40)
     }
@@ -229,16 +310,18 @@ mod tests {
             let zone = new_york();
             let mut now = at("2026-01-01T05:00:00Z").checked_add(SignedDuration::from_hours(24 * days)).unwrap();
             let base = now.checked_add(SignedDuration::from_hours(40)).unwrap();
-            let (mut plans, mut visit) = (Vec::new(), None);
+            let (mut plans, mut visit, mut rules) = (Vec::new(), None, rules());
             let mut sent: Vec<(Timestamp, u32)> = Vec::new();
             for happening in happenings {
                 match happening {
                     Happening::Booked(hours) => visit = base.checked_add(SignedDuration::from_hours(hours)).ok(),
                     Happening::Cancelled => visit = None,
                     Happening::HoursPass(hours) => now = now.checked_add(SignedDuration::from_hours(hours)).unwrap(),
+                    Happening::RulesChange(new) => rules = new,
                 }
-                let changes = replan(&plans, visit, &rules(), &zone, now);
+                let changes = replan(&plans, visit, &rules, &zone, now);
                 apply(&mut plans, changes);
+                prop_assert_eq!(replan(&plans, visit, &rules, &zone, now), vec![]);
                 for index in 0..plans.len() {
                     let plan = plans[index];
                     match verdict(&plan, &plans, visit, now) {
@@ -259,6 +342,7 @@ mod tests {
                 let planned = plans.iter().filter(|plan| plan.state == PlanState::Planned);
                 for plan in planned {
                     prop_assert_eq!(Some(plan.start), visit);
+                    prop_assert!(rules.iter().any(|rule| due(*rule, plan.start, &zone) == Some(plan.due)));
                 }
             }
         }

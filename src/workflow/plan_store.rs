@@ -7,14 +7,17 @@ use super::{
     plan::{self, Plan, PlanState},
 };
 use crate::{
-    db::{DbError, Query, Row, Tx, sql},
-    jobs::{NewJob, enqueue},
+    db::{DbError, Query, Row, Tx, Value, sql, sql_rows},
+    jobs::{NewJob, enqueue, enqueue_all, withdraw_all},
     kernel::{Id, Instruments, Patient, Tenant},
     messaging,
     practice::Practice,
 };
 use jiff::Timestamp;
 use std::sync::Arc;
+
+/// How many rows a statement writes at most.
+const ROWS: usize = 500;
 
 /// Brings the plans of a visit in line with when it is now.
 #[derive(Clone)]
@@ -35,26 +38,10 @@ impl Replan {
         let existing = rows.iter().map(read_plan).collect::<Result<Vec<Plan>, DbError>>()?;
         self.release_joined(tx, &existing).await?;
         let practice = &self.practice;
-        for plan in plan::replan(&existing, self.visit, &practice.reminders, &practice.zone, now) {
-            tx.execute(
-                sql("INSERT INTO reminder_plan (tenant, appointment, start_at, days_before, patient, due_at, state, reason) \
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (tenant, appointment, start_at, days_before) DO UPDATE SET \
-                     patient = excluded.patient, due_at = excluded.due_at, state = excluded.state, reason = excluded.reason, message = NULL")
-                .bind(tenant)
-                .bind(self.appointment.clone())
-                .bind(plan.start)
-                .bind(plan.days_before)
-                .bind(self.patient)
-                .bind(plan.due)
-                .bind(plan.state.code())
-                .bind(plan.reason),
-            )
-            .await?;
-            if plan.state == PlanState::Planned {
-                enqueue(tx, &due_job(&self.instruments, tenant, &self.appointment, &plan)?).await?;
-            }
-        }
-        Ok(())
+        let changes = plan::replan(&existing, self.visit, &practice.reminders, &practice.zone, now);
+        let change = |plan| PlanChange { appointment: self.appointment.clone(), patient: self.patient, plan };
+        let changes = PlanChanges::new(&self.instruments, tenant, changes.into_iter().map(change).collect())?;
+        changes.write(tx).await
     }
 
     /// A text about several visits that has not left says something untrue once one of them moves: the gate drops it, so
@@ -84,6 +71,87 @@ impl Replan {
     }
 }
 
+/// What becomes of a plan of an appointment.
+#[derive(Debug, Clone)]
+pub(super) struct PlanChange {
+    pub(super) appointment: String,
+    pub(super) patient: Id<Patient>,
+    pub(super) plan: Plan,
+}
+
+/// Changes of plans with their jobs, to be written together.
+pub(super) struct PlanChanges {
+    tenant: Id<Tenant>,
+    changes: Vec<PlanChange>,
+    jobs: Vec<NewJob>,
+}
+
+impl PlanChanges {
+    pub(super) fn new(
+        instruments: &Instruments,
+        tenant: Id<Tenant>,
+        changes: Vec<PlanChange>,
+    ) -> Result<Self, DbError> {
+        let planned = changes.iter().filter(|change| change.plan.state == PlanState::Planned);
+        let job = |change: &PlanChange| due_job(instruments, tenant, &change.appointment, &change.plan);
+        let jobs = planned.map(job).collect::<Result<_, DbError>>()?;
+        Ok(Self { tenant, changes, jobs })
+    }
+
+    /// What is to be written, for those who count.
+    pub(super) fn all(&self) -> &[PlanChange] {
+        &self.changes
+    }
+
+    /// Writes them, some hundred rows with each statement. What has left or is about to is not written over, whoever was
+    /// faster.
+    pub(super) async fn write(&self, tx: &mut Tx) -> Result<(), DbError> {
+        for changes in self.changes.chunks(ROWS) {
+            let rows = changes.iter().map(|change| self.columns(change)).collect();
+            let upsert = sql_rows(
+                "INSERT INTO reminder_plan (tenant, appointment, start_at, days_before, patient, due_at, state, reason)",
+                rows,
+                "ON CONFLICT (tenant, appointment, start_at, days_before) DO UPDATE SET patient = excluded.patient, \
+                 due_at = excluded.due_at, state = excluded.state, reason = excluded.reason, message = NULL \
+                 WHERE reminder_plan.state IN ('planned', 'dropped', 'skipped')",
+                tx.is_postgres(),
+            )?;
+            tx.execute(upsert).await?;
+        }
+        let jobs: Vec<&NewJob> = self.jobs.iter().collect();
+        for jobs in jobs.chunks(ROWS) {
+            enqueue_all(tx, jobs).await?;
+        }
+        let dropped = self.changes.iter().filter(|change| change.plan.state == PlanState::Dropped);
+        let keys: Vec<String> = dropped.map(|change| due_of(&change.appointment, &change.plan).key()).collect();
+        for keys in keys.chunks(ROWS) {
+            withdraw_all(tx, self.tenant, REMINDER_DUE, keys).await?;
+        }
+        Ok(())
+    }
+
+    fn columns(&self, PlanChange { appointment, patient, plan }: &PlanChange) -> Vec<Value> {
+        vec![
+            self.tenant.into(),
+            appointment.as_str().into(),
+            plan.start.into(),
+            plan.days_before.into(),
+            (*patient).into(),
+            plan.due.into(),
+            plan.state.code().into(),
+            plan.reason.into(),
+        ]
+    }
+}
+
+fn due_of(appointment: &str, plan: &Plan) -> ReminderDue {
+    ReminderDue {
+        appointment: appointment.to_owned(),
+        start_at: plan.start.as_millisecond(),
+        days_before: plan.days_before,
+    }
+}
+
 /// The job that looks at a planned reminder when it is due.
 pub(super) fn due_job(
     instruments: &Instruments,
@@ -91,14 +159,10 @@ pub(super) fn due_job(
     appointment: &str,
     plan: &Plan,
 ) -> Result<NewJob, DbError> {
-    let due = ReminderDue {
-        appointment: appointment.to_owned(),
-        start_at: plan.start.as_millisecond(),
-        days_before: plan.days_before,
-    };
+    let due = due_of(appointment, plan);
     let job = NewJob::new(instruments, tenant, REMINDER_DUE, &due);
     let job = job.map_err(|_| DbError::Decode { column: "payload" })?;
-    Ok(job.unique(format!("{appointment}/{}/{}", due.start_at, due.days_before)).at(plan.due))
+    Ok(job.unique(due.key()).at(plan.due))
 }
 
 /// Every plan of an appointment.

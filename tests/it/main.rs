@@ -75,8 +75,15 @@ mod settings_file;
 #[cfg(test)]
 mod shared_ehr;
 #[cfg(test)]
+mod sweep;
+#[cfg(test)]
 mod unknown;
 #[cfg(test)]
 mod visits;
 #[cfg(test)]
 mod worklist;
+
+/// `fsync` guards against the machine's end, not the process's: no test pulls the plug. What commits wait for
+/// (`synchronous_commit`) stays as it is in production.
+#[cfg(test)]
+const POSTGRES_FSYNC: &str = "off";

@@ -71,11 +71,10 @@ fn start() -> Option<Server> {
         .arg("--pgdata")
         .arg(folder.join("data")));
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    // fsync guards against the machine's end, not the process's: no test pulls the plug. What commits wait for
-    // (synchronous_commit) stays as it is in production.
     let options = format!(
-        "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} -c fsync=off -c max_connections=300",
-        folder.display()
+        "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} -c fsync={} -c max_connections=300",
+        folder.display(),
+        super::POSTGRES_FSYNC
     );
     run(owner
         .command(&programs.join("pg_ctl"))
