@@ -84,9 +84,10 @@ impl Service {
         tracing::info!(address = %self.address, roles = ?self.roles, "ready");
         let grace_ends = grace_ends(stop.clone(), self.grace);
         let served = CancellationToken::new();
+        let answering = Box::pin(server::serve(self.listener, router, self.limits, self.proxies, stop.clone()));
         let serving = async {
             tokio::select! {
-                () = server::serve(self.listener, router, self.limits, self.proxies, stop.clone()) => {}
+                () = answering => {}
                 () = grace_ends.cancelled() => tracing::warn!("requests in hand are cut off: the grace is over"),
             }
             // Without an end of its own: when nothing is served any more, nothing should go on working either.

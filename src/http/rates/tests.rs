@@ -20,14 +20,14 @@ fn settings(count: u32) -> RateSettings {
     }
 }
 
-fn source(address: &str) -> Option<Source> {
-    Some(Source::of(address.parse::<IpAddr>().unwrap()))
+fn source(address: &str) -> Source {
+    Source::of(address.parse::<IpAddr>().unwrap())
 }
 
 #[test]
 fn a_source_gets_in_again_when_it_has_waited_as_it_was_told() {
     let (rates, clock) = rates(settings(4));
-    let (here, there) = (source("192.0.2.1"), source("192.0.2.2"));
+    let (here, there) = (Some(source("192.0.2.1")), Some(source("192.0.2.2")));
     for _ in 0..4 {
         assert_eq!(rates.launch(here), Ok(()));
     }

@@ -23,7 +23,7 @@ impl Source {
     pub const fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V6(address) => Self(IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64))),
-            address => Self(address),
+            address @ IpAddr::V4(_) => Self(address),
         }
     }
 }
