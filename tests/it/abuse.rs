@@ -182,7 +182,7 @@ async fn bodies_that_are_held_back_leave_places_for_the_carrier() {
          content-length: 9\r\nexpect: 100-continue\r\n\r\n"
     );
     // The server asks for the bodies of a quarter of its places, and sends the others away.
-    let mut held = Vec::new();
+    let mut waiting = Vec::new();
     for number in 0..40 {
         let mut connection = TcpStream::connect(process.address).await.unwrap();
         connection.write_all(head.as_bytes()).await.unwrap();
@@ -190,12 +190,12 @@ async fn bodies_that_are_held_back_leave_places_for_the_carrier() {
         if number >= 4 {
             assert!(status(&mut connection).await.starts_with("HTTP/1.1 429"), "{number}");
         }
-        held.push(connection);
+        waiting.push(connection);
     }
     assert_eq!(process.text(1, None, "198.51.100.5").await.status(), StatusCode::OK);
-    // What comes in one piece is not held back, whoever else is at that address.
+    // What comes in one piece is not waiting back, whoever else is at that address.
     assert_eq!(process.text(2, None, "198.51.100.4").await.status(), StatusCode::OK);
-    drop(held);
+    drop(waiting);
     process.stop().await;
 }
 
