@@ -193,7 +193,7 @@ async fn bodies_that_are_held_back_leave_places_for_the_carrier() {
         waiting.push(connection);
     }
     assert_eq!(process.text(1, None, "198.51.100.5").await.status(), StatusCode::OK);
-    // What comes in one piece is not held back, whoever else is at that address.
+    // What comes in one piece is not waiting back, whoever else is at that address.
     assert_eq!(process.text(2, None, "198.51.100.4").await.status(), StatusCode::OK);
     drop(waiting);
     process.stop().await;
