@@ -59,6 +59,10 @@ use clap::Parser as _;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// The rigs kill the service, not the database's server.
+#[cfg(test)]
+const POSTGRES_FSYNC: &str = "off";
+
 #[derive(clap::Parser)]
 #[command(name = "rig")]
 enum Rig {
