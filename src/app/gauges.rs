@@ -70,25 +70,28 @@ impl Gauges {
         Ok(readings)
     }
 
+    /// The queue may hold a million reminders of the weeks to come: it is counted by its index alone.
     async fn jobs(&self, readings: &mut Readings, now: Timestamp) -> Result<(), DbError> {
-        let all = sql(
-            "SELECT kind, state, COUNT(*) AS jobs, MIN(run_at) AS due, MIN(created_at) AS oldest FROM job GROUP BY kind, state",
-        );
+        let all = sql("SELECT kind, state, COUNT(*) AS jobs, MIN(run_at) AS due FROM job GROUP BY state, kind");
         for row in self.db.all(all).await? {
             let (kind, state): (String, String) = (row.get("kind")?, row.get("state")?);
-            let (due, oldest): (Timestamp, Timestamp) = (row.get("due")?, row.get("oldest")?);
             readings.set("chartwire_jobs", &[("kind", &kind), ("state", &state)], row.get::<u32>("jobs")?);
             if state == "ready" {
-                readings.age("chartwire_job_overdue_seconds", &[("kind", &kind)], due, now);
+                readings.age("chartwire_job_overdue_seconds", &[("kind", &kind)], row.get("due")?, now);
             }
-            // In whatever state: what was given up is unread and unfiled too.
-            match kind.as_str() {
-                messaging::TEXT_RECEIVED => readings.age("chartwire_oldest_unread_text_seconds", &[], oldest, now),
-                messaging::TEXT_CHANGED | chart::FILE_CONVERSATION => {
-                    readings.age("chartwire_oldest_unfiled_text_seconds", &[], oldest, now);
-                }
-                _ => {}
-            }
+        }
+        // In whatever state: what was given up is unread and unfiled too.
+        let waiting = sql("SELECT kind, MIN(created_at) AS oldest FROM job \
+             WHERE state IN ('ready', 'leased', 'dead') AND kind IN ($1, $2, $3) GROUP BY kind");
+        let [unread, changed, unfiled] = [messaging::TEXT_RECEIVED, messaging::TEXT_CHANGED, chart::FILE_CONVERSATION];
+        for row in self.db.all(waiting.bind(unread).bind(changed).bind(unfiled)).await? {
+            let is_unread = row.get::<String>("kind")? == unread;
+            let gauge = if is_unread {
+                "chartwire_oldest_unread_text_seconds"
+            } else {
+                "chartwire_oldest_unfiled_text_seconds"
+            };
+            readings.age(gauge, &[], row.get("oldest")?, now);
         }
         Ok(())
     }
