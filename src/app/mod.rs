@@ -59,6 +59,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the carriers' own lists are read for what webhooks missed.
 const PULL_EVERY: Duration = Duration::from_mins(3);
+/// How often it is looked whether a key service has to be asked.
+const ASK_FOR_KEYS_EVERY: Duration = Duration::from_secs(15);
 /// How often it is looked whether months lie ahead, on PostgreSQL.
 const MAKE_MONTHS_EVERY: Duration = Duration::from_hours(12);
 
@@ -251,7 +253,12 @@ impl App {
 
     /// Does everything but answer over HTTP until `stop`, then finishes what is in hand.
     pub async fn run(&self, stop: CancellationToken) {
-        tokio::join!(Box::pin(self.work(stop.clone())), self.keep_refusals(stop.clone()), self.end_streams(stop));
+        tokio::join!(
+            Box::pin(self.work(stop.clone())),
+            self.keep_asking_for_keys(stop.clone()),
+            self.keep_refusals(stop.clone()),
+            self.end_streams(stop)
+        );
         self.seal_what_is_left().await;
     }
 
@@ -263,6 +270,20 @@ impl App {
             self.gauges.keep(stop.clone()),
             self.keep_months_ahead(stop)
         );
+    }
+
+    /// Asks the key services whether the practices' keys may still be used, also where nobody uses them.
+    async fn keep_asking_for_keys(&self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(ASK_FOR_KEYS_EVERY) => {}
+            }
+            for tenant in self.tenants.values() {
+                // What comes of it is logged and counted there.
+                let _ = self.vault.ask_key_provider(*tenant).await;
+            }
+        }
     }
 
     /// The first were made when the database was opened.

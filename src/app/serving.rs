@@ -102,7 +102,13 @@ impl Service {
                 }
             }
         };
-        tokio::join!(serving, working, self.app.keep_refusals(served.clone()), self.app.end_streams(stop.clone()));
+        tokio::join!(
+            serving,
+            working,
+            self.app.keep_asking_for_keys(stop.clone()),
+            self.app.keep_refusals(served.clone()),
+            self.app.end_streams(stop.clone())
+        );
         if works {
             self.app.seal_what_is_left().await;
         }

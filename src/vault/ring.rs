@@ -175,11 +175,13 @@ impl Ring {
             current.checked_at.store(self.now_millis(), Ordering::Release);
             return Ok(());
         }
+        // Opened first: a process that cannot open it would use up seals of those that can.
+        let key = self.open_record(&record).await?;
         if !self.store.reserve(tenant, record.id, self.limits.block, self.limits.per_key).await? {
             return self.store.retire(tenant, record.id, KeyState::Full).await;
         }
         let current = Current {
-            key: self.open_record(&record).await?,
+            key,
             remaining: AtomicI64::new(self.limits.block),
             checked_at: AtomicI64::new(self.now_millis()),
         };

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::kernel::{Id, Tenant};
 use jiff::Timestamp;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// How often data keys that are under another key-encryption key are looked for.
 const ROUNDS: usize = 100;
@@ -41,19 +41,24 @@ impl Vault {
     /// provider fail.
     pub async fn check(&self, tenant: Id<Tenant>) -> Result<KeyCheck, VaultError> {
         let ring = &self.0;
-        let asked = ring.probe(tenant).await;
-        ring.heard(tenant, &asked.clone().map(drop));
-        let current_kek = asked?;
-        let records = ring.store.list(tenant).await?;
-        let mut keks_in_use = BTreeSet::new();
-        for record in &records {
-            // One key for each key-encryption key shows that it is the right one; unwrapping all of them may mean
-            // thousands of calls to a KMS.
-            if keks_in_use.insert(record.wrapped.kek.clone()) {
-                ring.unwrap(record).await?;
-            }
-        }
-        Ok(KeyCheck { current_kek, keks_in_use, data_keys: records.len() })
+        let asked = async {
+            let current_kek = ring.probe(tenant).await?;
+            let (keks_in_use, data_keys) = ring.unwraps_stored(tenant).await?;
+            Ok(KeyCheck { current_kek, keks_in_use, data_keys })
+        };
+        let asked = asked.await;
+        ring.heard(tenant, &asked.as_ref().map(drop).map_err(VaultError::clone));
+        asked
+    }
+
+    /// Asks the tenant's key provider whether its keys may still be used, where that is due, and forgets them where they may
+    /// not. To be called every now and then: whoever takes a key away there knows when it stops, also of a process that
+    /// nobody uses.
+    ///
+    /// # Errors
+    /// As the provider fails.
+    pub async fn ask_key_provider(&self, tenant: Id<Tenant>) -> Result<(), VaultError> {
+        self.0.admitted(tenant).await
     }
 
     /// For how many tenants the key provider did not answer, or refused, when it was last asked. Asks nobody.
@@ -110,7 +115,18 @@ impl Vault {
     pub async fn rotate_data_keys(&self, tenant: Id<Tenant>) -> Result<Rotation, VaultError> {
         let ring = &self.0;
         let mut keys = 0;
-        for record in ring.store.list(tenant).await? {
+        let records = ring.store.list(tenant).await?;
+        let this_month = Period::month_of(ring.instruments.now());
+        let mut newest: BTreeMap<_, i64> = BTreeMap::new();
+        for record in records.iter().filter(|record| record.purpose.seals() && record.period >= this_month) {
+            let version = newest.entry((record.purpose, record.period)).or_default();
+            *version = record.version.max(*version);
+        }
+        // Their successors first: should the key provider be away a moment later, there are keys to seal with.
+        for ((purpose, period), version) in newest {
+            ring.add_version((tenant, purpose, period), version + 1, ring.instruments.now()).await?;
+        }
+        for record in records {
             if record.purpose.seals() && record.state != KeyState::Rotated {
                 ring.store.retire(tenant, record.id, KeyState::Rotated).await?;
                 keys += 1;

@@ -93,18 +93,23 @@ fn check_visit(
         }
         _ => {}
     }
+    let about = format!("Appointment/{id}");
+    let ours = || texts.iter().filter(|one| !one.inbound && one.about.as_ref() == Some(&about));
+    let ended = || ours().map(|one| format!("{} {}", template(one), one.state)).collect::<Vec<_>>();
+    // The gate may not have let a text leave: whoever says STOP is told nothing more.
     visits.confirmed += usize::from(last.is_some_and(|one| template(one) == "confirmed"));
     if status == "cancelled" && before.starts.contains_key(id) {
         visits.cancelled += 1;
-        if !told.iter().any(|one| template(one) == "cancelled") {
-            wrong.push(format!("Appointment/{id} was cancelled, and the patient was not told"));
+        let dropped = |one: &StoredText| one.state == "dropped" && one.about.as_ref() == Some(&about);
+        let held_back = texts.iter().any(|one| dropped(one) && template(one) == "cancelled");
+        if !held_back && !told.iter().any(|one| template(one) == "cancelled") {
+            let ended = ended();
+            wrong.push(format!("{about} was cancelled, and the patient was not told: {ended:?}"));
         }
     }
     let moved = before.starts.get(id).is_some_and(|was| was.parse::<Timestamp>().ok() != Some(start));
     if moved {
         visits.moved += 1;
-        let about = format!("Appointment/{id}");
-        // The gate may not have let it leave: whoever says STOP is told nothing more.
         let held_back = texts.iter().any(|one| {
             one.state == "dropped"
                 && one.about.as_ref() == Some(&about)
@@ -112,11 +117,7 @@ fn check_visit(
         });
         let is_told = told.iter().any(|one| matches!(template(one).as_str(), "moved" | "changed") && has_time(one));
         if !is_told && !held_back {
-            let ended: Vec<String> = texts
-                .iter()
-                .filter(|one| !one.inbound && one.about.as_ref() == Some(&about))
-                .map(|one| format!("{} {}", template(one), one.state))
-                .collect();
+            let ended = ended();
             wrong.push(format!("{about} was moved to {time}, and the patient was not told: {ended:?}"));
         }
     }

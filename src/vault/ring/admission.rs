@@ -7,12 +7,15 @@ use super::{Line, Ring};
 use crate::{
     kernel::{Id, Tenant},
     vault::{
-        KeyBytes, Outage, Period, VaultError,
+        KeyBytes, KeyRecord, Outage, Period, VaultError,
         lease::{Due, Standing},
     },
 };
 use futures_util::future::BoxFuture;
-use std::sync::PoisonError;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::PoisonError,
+};
 
 /// What a key that only proves that the provider is there is bound to.
 const PROBE: &[u8] = b"chartwire check";
@@ -20,7 +23,7 @@ const PROBE: &[u8] = b"chartwire check";
 impl Ring {
     /// Whether the tenant's keys may be used: always where they are this process's own, otherwise for as long as the
     /// provider was heard of lately ([`Outage`](super::Outage)).
-    pub(super) async fn admitted(&self, tenant: Id<Tenant>) -> Result<(), VaultError> {
+    pub(in crate::vault) async fn admitted(&self, tenant: Id<Tenant>) -> Result<(), VaultError> {
         let Some(outage) = self.provider.outage(tenant) else { return Ok(()) };
         loop {
             match self.leases.due(tenant, outage, self.instruments.now()) {
@@ -34,7 +37,11 @@ impl Ring {
     }
 
     async fn ask(&self, tenant: Id<Tenant>, outage: Outage) -> Result<(), VaultError> {
-        let asked = self.probe(tenant).await.map(drop);
+        let mut asked = self.proven(tenant).await;
+        if asked.as_ref().is_err_and(|error| !error.is_provider_away()) {
+            // One node of the provider may not know yet what another has just done.
+            asked = self.proven(tenant).await;
+        }
         match self.heard(tenant, &asked) {
             Standing::Allowed { .. } => {
                 self.prepare(tenant, outage).await;
@@ -43,6 +50,33 @@ impl Ring {
             Standing::Until(_) => Ok(()),
             Standing::RunOut => asked,
         }
+    }
+
+    /// That the provider wraps and unwraps, and unwraps what is stored: a key that was made anew under the same name in the
+    /// provider does the one and not the other, and what would be sealed from then on could never be opened again.
+    async fn proven(&self, tenant: Id<Tenant>) -> Result<(), VaultError> {
+        self.probe(tenant).await?;
+        self.unwraps_stored(tenant).await.map(drop)
+    }
+
+    /// Unwraps the newest data key under each key-encryption key that has any, and gives these and the number of data keys.
+    /// All of them may mean thousands of calls.
+    pub(in crate::vault) async fn unwraps_stored(
+        &self,
+        tenant: Id<Tenant>,
+    ) -> Result<(BTreeSet<String>, usize), VaultError> {
+        let records = self.store.list(tenant).await?;
+        let mut newest: BTreeMap<&str, &KeyRecord> = BTreeMap::new();
+        for record in &records {
+            let known = newest.entry(&record.wrapped.kek).or_insert(record);
+            if known.created_at < record.created_at {
+                *known = record;
+            }
+        }
+        for record in newest.values() {
+            self.unwrap(record).await?;
+        }
+        Ok((newest.into_keys().map(str::to_owned).collect(), records.len()))
     }
 
     /// Has the provider wrap and unwrap a key that serves for nothing else. Gives the key-encryption key.

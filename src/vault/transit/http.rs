@@ -105,12 +105,25 @@ impl Engine {
     }
 }
 
-/// The status of the answer, and its body where that is one to be read.
+/// The status of the answer, and its body.
 async fn answered(request: RequestBuilder) -> Result<(StatusCode, Zeroizing<Vec<u8>>), Refusal> {
     // What reqwest says of an error may hold the URL, and is left out.
     let answer = request.send().await.map_err(|_| Refusal::Unreachable)?;
     let status = answer.status();
-    Ok((status, if status.is_success() { whole(answer).await? } else { Zeroizing::default() }))
+    let body = whole(answer).await?;
+    if status.is_client_error() && serde_json::from_slice::<Errors>(&body).is_err() {
+        // A proxy or a balancer says so, which knows nothing of the key.
+        return Err(Refusal::Unreadable);
+    }
+    Ok((status, body))
+}
+
+/// What the KMS itself says of a request that it refuses: <https://developer.hashicorp.com/vault/api-docs#error-response>.
+/// Not read further; it may repeat what was sent.
+#[derive(Deserialize)]
+struct Errors {
+    #[serde(rename = "errors")]
+    _errors: Vec<serde::de::IgnoredAny>,
 }
 
 async fn whole(mut answer: Response) -> Result<Zeroizing<Vec<u8>>, Refusal> {

@@ -23,6 +23,20 @@ async fn a_key_deleted_in_the_kms_makes_what_it_sealed_unreadable_for_good() {
 }
 
 #[tokio::test]
+async fn a_key_made_anew_between_two_asks_seals_nothing_that_could_not_be_opened_again() {
+    let kms = Kms::start().await;
+    let vault = kms.vault();
+    let sealed = seal(&vault).await.unwrap();
+    kms.engine.delete();
+    kms.engine.make_anew();
+    kms.bench.clock.advance(SignedDuration::from_mins(5));
+    for refused in [opens(&vault, &sealed).await.map(drop), seal(&vault).await.map(drop)] {
+        assert!(matches!(&refused, Err(VaultError::DamagedKey { .. })), "{refused:?}");
+    }
+    assert_eq!(vault.failing_key_providers(), 1);
+}
+
+#[tokio::test]
 async fn a_local_key_that_is_gone_makes_what_it_sealed_unreadable_for_good() {
     let bench = Bench::new();
     let sealed = bench.vault().seal(CLINIC, CLINICAL, HERE, b"text").await.unwrap();

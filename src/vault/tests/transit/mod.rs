@@ -30,6 +30,8 @@ struct State {
     deleted: AtomicBool,
     /// Answered instead, where it is not 0.
     status: AtomicU16,
+    /// Answers are pages, as from a proxy that knows nothing of the engine.
+    proxy: AtomicBool,
     calls: AtomicUsize,
     kept: Mutex<HashMap<String, (String, String)>>,
 }
@@ -76,6 +78,11 @@ impl Transit {
         self.0.status.store(status, Ordering::SeqCst);
     }
 
+    pub(super) fn answers_like_a_proxy(&self, status: u16) {
+        self.0.proxy.store(true, Ordering::SeqCst);
+        self.fails_with(status);
+    }
+
     /// `POST keys/elm/rotate`
     pub(super) fn rotate(&self) {
         self.0.rotations.fetch_add(1, Ordering::SeqCst);
@@ -106,6 +113,9 @@ impl Respond for Transit {
     fn respond(&self, request: &Request) -> ResponseTemplate {
         match self.answer(request) {
             Ok(data) => ResponseTemplate::new(200).set_body_json(json!({ "request_id": "r", "data": data })),
+            Err(status) if self.0.proxy.load(Ordering::SeqCst) => {
+                ResponseTemplate::new(status).set_body_string("<html>default backend</html>")
+            }
             Err(status) => ResponseTemplate::new(status).set_body_json(json!({ "errors": ["no"] })),
         }
     }
