@@ -151,14 +151,11 @@ impl Connection {
         let progress = Progress::new();
         let ConnectionLimits { head_time: head, idle_time: idle, stall_time: stall, .. } = self.limits;
         let stream = Patient::new(stream, Arc::clone(&progress), Patience { head, idle, stall });
-        let answers = Answers { router: TowerToHyperService::new(self.router), peer, progress: Arc::clone(&progress) };
+        let answers = Answers { router: TowerToHyperService::new(self.router), peer, progress };
         let mut served = pin!(self.http.serve_connection(TokioIo::new(stream), answers));
         let ended = tokio::select! {
             ended = &mut served => ended,
             () = self.stop.cancelled() => {
-                if progress.is_untouched() {
-                    return;
-                }
                 served.as_mut().graceful_shutdown();
                 served.await
             }

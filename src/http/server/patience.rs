@@ -21,21 +21,19 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// Nothing has come yet.
-const UNTOUCHED: u8 = 0;
-/// A head has begun.
-const HEAD: u8 = 1;
+/// A head is waited for since the connection's beginning, or since its first byte.
+const HEAD: u8 = 0;
 /// A request is in hand, or its answer on its way.
-const IN_HAND: u8 = 2;
+const IN_HAND: u8 = 1;
 /// The last answer is through.
-const IDLE: u8 = 3;
+const IDLE: u8 = 2;
 
 /// How far a connection is; shared by its stream and what answers its requests.
 pub(super) struct Progress(AtomicU8);
 
 impl Progress {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self(AtomicU8::new(UNTOUCHED)))
+        Arc::new(Self(AtomicU8::new(HEAD)))
     }
 
     pub(super) fn request_in_hand(&self) {
@@ -44,11 +42,6 @@ impl Progress {
 
     pub(super) fn answered(&self) {
         self.0.store(IDLE, Ordering::Relaxed);
-    }
-
-    /// Whether nothing has come over the connection yet.
-    pub(super) fn is_untouched(&self) -> bool {
-        self.now() == UNTOUCHED
     }
 
     fn now(&self) -> u8 {
@@ -87,7 +80,7 @@ impl<S> Patient<S> {
     fn poll_impatience(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let phase = self.progress.now();
         let within = match phase {
-            UNTOUCHED | HEAD => self.patience.head,
+            HEAD => self.patience.head,
             IDLE => self.patience.idle,
             _ => return Poll::Pending,
         };
@@ -122,15 +115,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
         }
         let before = buf.filled().len();
         if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(cx, buf) {
-            let came = buf.filled().len() > before;
-            if came && phase == IDLE {
+            if phase == IDLE && buf.filled().len() > before {
                 this.progress.0.store(HEAD, Ordering::Relaxed);
-            } else if came && phase == UNTOUCHED {
-                // The head began with the connection: its time goes on.
-                this.progress.0.store(HEAD, Ordering::Relaxed);
-                if let Some((timed, _)) = &mut this.reading {
-                    *timed = HEAD;
-                }
             }
             return Poll::Ready(read);
         }
