@@ -111,7 +111,7 @@ async fn rotate(
                 let current = foundation.vault.check(tenant).await?.current_kek;
                 writeln!(
                     out,
-                    "{slug}: {rewrapped} data keys wrapped anew; all are under key-encryption key {current}; older ones, and older versions in a KMS, are not needed any more"
+                    "{slug}: {rewrapped} data keys wrapped anew; all are under key-encryption key {current}; older ones, and older versions in a KMS, are needed for backups from before only"
                 )?;
             }
             What::Data => rotate_data(foundation, &slug, tenant, out).await?,
