@@ -23,6 +23,8 @@ impl Foundation {
     /// fit what is stored, [`Vault::check`] says.
     pub(super) async fn open(settings: &Settings, instruments: &Instruments) -> Result<Self, AppError> {
         let db = Db::open(settings.database.url.reveal()).await?;
+        // Before the first row of the month.
+        db.make_months(instruments.now()).await?;
         let tenants = tenants::ids(&db, instruments, settings).await?;
         Self::over(db, tenants, settings, instruments)
     }

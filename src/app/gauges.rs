@@ -110,29 +110,29 @@ impl Gauges {
 
 /// What was read, once.
 #[derive(Debug, Default)]
-pub struct Readings(BTreeMap<Key, f64>);
+pub struct Readings(BTreeMap<Key, u32>);
 
 impl Readings {
     /// What stands for this gauge; 0 where there is nothing.
     #[must_use]
-    pub fn value(&self, name: &'static str, labels: &[(&'static str, &str)]) -> f64 {
+    pub fn value(&self, name: &'static str, labels: &[(&'static str, &str)]) -> u32 {
         self.0.get(&key(name, labels)).copied().unwrap_or_default()
     }
 
     fn set(&mut self, name: &'static str, labels: &[(&'static str, &str)], count: impl TryInto<u32>) {
-        self.0.insert(key(name, labels), f64::from(count.try_into().unwrap_or(u32::MAX)));
+        self.0.insert(key(name, labels), count.try_into().unwrap_or(u32::MAX));
     }
 
-    /// The age of the oldest, where several tell one. What lies in the future has none.
+    /// The age of the oldest in seconds, where several tell one. What lies in the future has none.
     fn age(&mut self, name: &'static str, labels: &[(&'static str, &str)], since: Timestamp, now: Timestamp) {
-        let age = now.duration_since(since).as_secs_f64().max(0.0);
+        let age = u32::try_from(now.duration_since(since).as_secs().max(0)).unwrap_or(u32::MAX);
         let entry = self.0.entry(key(name, labels)).or_default();
-        *entry = entry.max(age);
+        *entry = (*entry).max(age);
     }
 
     fn show(&self, before: &Self) {
         for ((name, labels), value) in &self.0 {
-            metrics::gauge!(*name, labels).set(*value);
+            metrics::gauge!(*name, labels).set(f64::from(*value));
         }
         for (name, labels) in before.0.keys().filter(|key| !self.0.contains_key(*key)) {
             metrics::gauge!(*name, labels).set(0.0);
@@ -156,7 +156,7 @@ mod tests {
         first.age("age", &[], "2026-11-23T11:50:00Z".parse().unwrap(), now);
         first.age("later", &[("kind", "a")], "2026-11-23T12:10:00Z".parse().unwrap(), now);
         first.set("count", &[], 3_u32);
-        assert_eq!((first.value("age", &[]), first.value("later", &[("kind", "a")])), (600.0, 0.0));
+        assert_eq!((first.value("age", &[]), first.value("later", &[("kind", "a")])), (600, 0));
 
         let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
         let shown = recorder.handle();

@@ -59,6 +59,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the carriers' own lists are read for what webhooks missed.
 const PULL_EVERY: Duration = Duration::from_mins(3);
+/// How often it is looked whether months lie ahead, on PostgreSQL.
+const MAKE_MONTHS_EVERY: Duration = Duration::from_hours(12);
 /// How often refusals are written to the audit log.
 const FLUSH_REFUSALS_EVERY: Duration = Duration::from_secs(20);
 
@@ -248,13 +250,31 @@ impl App {
 
     /// Does everything but answer over HTTP until `stop`, then finishes what is in hand.
     pub async fn run(&self, stop: CancellationToken) {
-        tokio::join!(self.work(stop.clone()), self.keep_refusals(stop.clone()), self.end_streams(stop));
+        tokio::join!(Box::pin(self.work(stop.clone())), self.keep_refusals(stop.clone()), self.end_streams(stop));
         self.seal_what_is_left().await;
     }
 
     /// Runs jobs, seals the audit log and keeps the gauges until `stop`, then finishes what is in hand.
     async fn work(&self, stop: CancellationToken) {
-        tokio::join!(self.worker.run(stop.clone()), self.sealer.run(stop.clone()), self.gauges.keep(stop));
+        tokio::join!(
+            self.worker.run(stop.clone()),
+            self.sealer.run(stop.clone()),
+            self.gauges.keep(stop.clone()),
+            self.keep_months_ahead(stop)
+        );
+    }
+
+    /// The first were made when the database was opened.
+    async fn keep_months_ahead(&self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(MAKE_MONTHS_EVERY) => {}
+            }
+            if let Err(error) = self.db.make_months(self.instruments.now()).await {
+                tracing::warn!(%error, "the next months' partitions could not be made");
+            }
+        }
     }
 
     /// Writes refusals to the audit log until `stop`, and then those of the last minute.

@@ -66,11 +66,13 @@ mod tests {
                 let mut words = line.split_whitespace();
                 match (words.next(), words.next(), words.next()) {
                     (Some("CREATE"), Some("TABLE"), Some(name)) => table = name,
+                    // What functions and blocks declare is no column.
+                    (Some("CREATE" | "DO"), ..) => table = "",
                     (Some("--"), ..) => {
                         comment = line;
                         continue;
                     }
-                    (Some(column), Some(kind), _) if kind.trim_end_matches(',') == bytes => {
+                    (Some(column), Some(kind), _) if !table.is_empty() && kind.trim_end_matches(',') == bytes => {
                         let marked = comment.starts_with("-- sealed");
                         if marked { &mut sealed } else { &mut others }.insert(format!("{table}.{column}"));
                     }

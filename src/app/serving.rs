@@ -93,7 +93,7 @@ impl Service {
         let working = async {
             if works {
                 tokio::select! {
-                    () = self.app.work(stop.clone()) => {}
+                    () = Box::pin(self.app.work(stop.clone())) => {}
                     () = grace_ends.cancelled() => tracing::warn!("jobs in hand are left to their leases: the grace is over"),
                 }
             }

@@ -18,7 +18,7 @@ use tracing_subscriber::{Layer, registry::LookupSpan};
 /// How long the last spans may take to leave when the process ends.
 const LAST_WORD: Duration = Duration::from_secs(3);
 
-/// The traces of this process.
+/// The traces of this process, as long as it lives.
 pub struct Traces {
     provider: SdkTracerProvider,
 }
@@ -68,9 +68,11 @@ impl Traces {
             .with_threads(false)
             .with_tracked_inactivity(false)
     }
+}
 
+impl Drop for Traces {
     /// Sends what is left. Blocks for some seconds at most.
-    pub fn end(&self) {
+    fn drop(&mut self) {
         if let Err(error) = self.provider.shutdown_with_timeout(LAST_WORD) {
             tracing::warn!(%error, "the last traces are lost");
         }

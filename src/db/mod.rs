@@ -11,6 +11,7 @@ mod error;
 mod event;
 mod key_store;
 mod loan;
+mod months;
 mod multi_row;
 mod postgres;
 mod query;

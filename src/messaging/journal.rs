@@ -106,6 +106,15 @@ impl Journal {
         self.write(tx, entry).await
     }
 
+    /// An attempt that had ended without leaving left after all.
+    pub(super) async fn left_late(&self, tx: &mut Tx, attempt: &AttemptRow) -> Result<(), DbError> {
+        let entry = AuditEntry::new(Actor::System(COMPONENT), Action::Send, "left-late")
+            .about("message", attempt.message)
+            .about("attempt", attempt.id)
+            .ended(audit::Outcome::Failed);
+        self.write(tx, entry).await
+    }
+
     pub(super) async fn settled_by_person(
         &self,
         tx: &mut Tx,

@@ -45,6 +45,7 @@ impl Command for SettleAttempt {
     async fn run(&self, tx: &mut Tx) -> Result<bool, DbError> {
         let Some(attempt) = AttemptRow::locked(tx, self.tenant, self.attempt).await? else { return Ok(false) };
         if !attempt.is_open() {
+            self.note_late_departure(tx, &attempt).await?;
             return Ok(false);
         }
         match &self.outcome {
@@ -125,6 +126,20 @@ impl SettleAttempt {
             }
             _ => self.text(tx, attempt, state::FAILED, reason).await,
         }
+    }
+
+    /// Of an attempt that had ended without leaving the carrier says that it has it: it left after its time, out of a
+    /// node or a network that stood still. It may have been sent anew meanwhile.
+    async fn note_late_departure(&self, tx: &mut Tx, attempt: &AttemptRow) -> Result<(), DbError> {
+        let SendOutcome::Accepted { carrier_id, .. } = &self.outcome else { return Ok(()) };
+        let late = sql("UPDATE attempt SET state = 'left-late', carrier_id = $3 WHERE tenant = $1 AND id = $2 \
+             AND state IN ('person-not-sent', 'not-sent', 'refused')");
+        if tx.execute(late.bind(self.tenant).bind(self.attempt).bind(carrier_id.as_str())).await? == 0 {
+            return Ok(());
+        }
+        metrics::counter!("chartwire_texts_left_late_total", "carrier" => self.carrier).increment(1);
+        tracing::error!(attempt = %self.attempt, "a text left that had been taken for not sent");
+        self.journal.left_late(tx, attempt).await
     }
 
     async fn close(

@@ -37,6 +37,8 @@ mod launch;
 #[cfg(test)]
 mod monitoring;
 #[cfg(test)]
+mod months;
+#[cfg(test)]
 mod opt_out;
 #[cfg(test)]
 mod outage;

@@ -241,6 +241,49 @@ both_databases! {
         Arc::into_inner(service).unwrap().stop().await;
     }
 
+    /// The window that law 4 leaves: between the last look at the clock and the carrier a node or a network may stand still.
+    async fn a_text_that_leaves_after_a_person_took_it_for_not_sent_is_told(database: TestDatabase) {
+        let service = Arc::new(Service::start(&database, Setting::default()).await);
+        let ana = service.patient(persona::ANA_LOPEZ, "Ana", ANA).await;
+        service.carrier.faults().add(Fault::new(FaultKind::HeldOnTheWay).times(1));
+        let text = service.queue(service.reminder(ana, ANA)).await;
+        let alive = Arc::clone(&service);
+        let dying = tokio::task::spawn_blocking(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let node = alive.another_node().await;
+                tokio::select! {
+                    biased;
+                    () = alive.carrier.faults().used_up() => {}
+                    ran = node.worker().run_due() => panic!("it lived to the end: {ran:?}"),
+                }
+            });
+        });
+        dying.await.unwrap();
+        assert!(service.app.db().execute(LeasesRunOut).await.unwrap() > 0);
+        service.advance(SignedDuration::from_mins(5));
+        for _ in 0..8 {
+            service.settle().await;
+            service.advance(BETWEEN_LOOKS);
+        }
+        assert_eq!(state(&service, text).await, is("unknown", PERSON_DECIDES), "the carrier's list does not show it");
+        let (settler, person) = clerk(&service);
+        assert!(settler.settle_by_person(service.tenant, text, PersonSettles::AsNotSent, person, None).await.unwrap());
+        service.settle().await;
+        assert_eq!((state(&service, text).await, service.carrier.accepted_count(None)), (is("delivered", ""), 1));
+
+        service.carrier.faults().clear();
+        service.carrier.wait_for(|texts| texts.len() == 2).await;
+        service.settle().await;
+        let states = sql("SELECT state FROM attempt WHERE message = $1 ORDER BY id").bind(text);
+        let states: Vec<String> =
+            service.app.db().all(states).await.unwrap().iter().map(|row| row.get("state").unwrap()).collect();
+        assert_eq!(states, ["left-late", "accepted"], "it is counted apart");
+        let told = sql("SELECT COUNT(*) AS n FROM audit_row WHERE purpose = 'left-late'");
+        assert_eq!(service.app.db().one(told).await.unwrap().get::<i64>("n").unwrap(), 1, "once, of three reports");
+        Arc::into_inner(service).unwrap().stop().await;
+    }
+
     async fn two_texts_to_one_number_are_never_on_their_way_at_once(database: TestDatabase) {
         let service = Arc::new(Service::start(&database, Setting::default()).await);
         let ana = service.patient(persona::ANA_LOPEZ, "Ana", ANA).await;

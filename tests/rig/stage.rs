@@ -14,9 +14,10 @@ use crate::{
     visits::{self, Before, Visits},
 };
 use anyhow::{Context as _, Result, bail};
-use chartwire::{kernel::SeededEntropy, sandbox::clinic::persona};
+use chartwire::{db::sql, kernel::SeededEntropy, sandbox::clinic::persona};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use std::{
+    collections::HashSet,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -119,8 +120,14 @@ impl Stage {
     pub(crate) async fn stored(&self) -> Result<Stored> {
         let stored = Stored::open(&self.folder, &self.installation.overrides).await?;
         let began = Instant::now();
-        let all = i64::try_from(clinic::participants().len())?;
-        while stored.count("SELECT COUNT(*) AS n FROM patient_number WHERE current = 1").await? < all {
+        let met = "SELECT DISTINCT e.fhir_id AS id FROM patient_ehr_id e JOIN patient_number n ON n.tenant = e.tenant \
+             AND n.patient = e.patient WHERE n.current = 1";
+        loop {
+            let met = stored.db.all(sql(met)).await?;
+            let met: HashSet<String> = met.iter().map(|row| row.get("id")).collect::<Result<_, _>>()?;
+            if clinic::participants().iter().all(|person| met.contains(person.id)) {
+                break;
+            }
             if began.elapsed() > REST {
                 bail!("the service does not read the schedule");
             }

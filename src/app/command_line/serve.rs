@@ -20,7 +20,7 @@ pub(super) async fn serve(
     roles: &[ProcessRole],
     instruments: &Instruments,
 ) -> Result<Ended, CommandError> {
-    let traced = Traced::begin(settings)?;
+    let _traced = Traced::begin(settings)?;
     let metrics = Metrics::install().map_err(|_| CommandError::Instrumentation("metrics are set up already"))?;
     // Before anything is opened: a stop during the start ends the process cleanly too.
     let stop = stop_at_signal()?;
@@ -28,16 +28,14 @@ pub(super) async fn serve(
     let running = Running { metrics: Some(metrics.handle()), workers, ..Running::with(instruments.clone()) };
     let service = Service::start(settings, running, roles).await?;
     tokio::spawn(keep_up(metrics, stop.clone()));
-    let ended = service.run(stop).await;
-    traced.end().await;
-    ended?;
+    service.run(stop).await?;
     Ok(Ended::Well)
 }
 
-/// Logging, and traces where the settings want them.
+/// Logging, and traces where the settings want them: the last are sent when this ends.
 struct Traced {
     #[cfg(feature = "otel")]
-    traces: Option<std::sync::Arc<Traces>>,
+    _traces: Option<Traces>,
 }
 
 impl Traced {
@@ -47,21 +45,13 @@ impl Traced {
         if let Some(to) = &settings.traces {
             let traces = Traces::to_collector(to)?;
             logging::install_with(settings.log, &traces).map_err(twice)?;
-            return Ok(Self { traces: Some(std::sync::Arc::new(traces)) });
+            return Ok(Self { _traces: Some(traces) });
         }
         logging::install(settings.log).map_err(twice)?;
         Ok(Self {
             #[cfg(feature = "otel")]
-            traces: None,
+            _traces: None,
         })
-    }
-
-    /// Sends the last traces.
-    async fn end(self) {
-        #[cfg(feature = "otel")]
-        if let Some(traces) = self.traces {
-            let _ = tokio::task::spawn_blocking(move || traces.end()).await;
-        }
     }
 }
 

@@ -22,6 +22,9 @@ pub enum FaultKind {
         /// The `Retry-After` header, in seconds.
         retry_after_secs: u32,
     },
+    /// A send waits on its way until faults are cleared, as in a network or a node that stands still; then it is worked
+    /// on, whether or not its client is still there.
+    HeldOnTheWay,
     /// 500 before anything is done.
     ErrorBefore,
     /// 500 although the message was accepted and will be delivered.
@@ -122,11 +125,17 @@ pub struct Faults {
     set: Mutex<Vec<Fault>>,
     dice: SeededEntropy,
     changes: watch::Sender<()>,
+    cleared: watch::Sender<()>,
 }
 
 impl Faults {
     pub(super) fn new(seed: u64) -> Self {
-        Self { set: Mutex::default(), dice: SeededEntropy::new(seed), changes: watch::Sender::new(()) }
+        Self {
+            set: Mutex::default(),
+            dice: SeededEntropy::new(seed),
+            changes: watch::Sender::new(()),
+            cleared: watch::Sender::new(()),
+        }
     }
 
     /// Adds a fault. Where several of a kind are set, the oldest that strikes is the one that is used.
@@ -139,6 +148,7 @@ impl Faults {
     pub fn clear(&self) {
         self.lock().clear();
         self.changes.send_replace(());
+        self.cleared.send_replace(());
     }
 
     /// The faults that are set, oldest first.
@@ -177,6 +187,21 @@ impl Faults {
             return Some(picked);
         }
         None
+    }
+
+    /// Until every fault that is set is used up or cleared.
+    pub async fn used_up(&self) {
+        let mut changes = self.changes();
+        // The sender is here: it does not end.
+        let _ = changes.wait_for(|()| self.lock().is_empty()).await;
+    }
+
+    /// Until faults are cleared the next time, from this call on.
+    pub(super) fn cleared(&self) -> impl Future<Output = ()> + use<> {
+        let mut cleared = self.cleared.subscribe();
+        async move {
+            let _ = cleared.changed().await;
+        }
     }
 
     /// Tells of every change to what is set.

@@ -67,6 +67,12 @@ async fn respond(exchange: &Exchange, wire: Wire, mut request: Request, next: Ne
     if let Some(millis) = faults.strike(class, delay) {
         tokio::time::sleep(Duration::from_millis(millis)).await;
     }
+    let held = |kind| (kind == FaultKind::HeldOnTheWay).then_some(());
+    // Before it is seen to be held: the test that sees it may clear at once.
+    let cleared = faults.cleared();
+    if faults.strike(class, held).is_some() {
+        cleared.await;
+    }
     let too_many =
         |kind| if let FaultKind::TooManyRequests { retry_after_secs } = kind { Some(retry_after_secs) } else { None };
     if let Some(seconds) = faults.strike(class, too_many) {
