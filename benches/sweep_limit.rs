@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use std::time::{Duration, Instant};
 
 /// As many visits as the sweep takes at once.
-const PAGE: u32 = 250;
+const PAGE: u32 = 100;
 /// The days of the practice's rules.
 const DAYS: [i64; 2] = [3, 1];
 

@@ -22,7 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 use std::{collections::HashMap, fmt::Write as _};
 
 /// How many visits a transaction covers: few enough that a webhook's commit hardly waits for it.
-const PAGE: u32 = 250;
+const PAGE: u32 = 100;
 /// How long a run goes on before it puts the rest off to the next: well within a job's lease.
 const RUN_FOR: SignedDuration = SignedDuration::from_secs(30);
 /// From the end of a sweep to the next.

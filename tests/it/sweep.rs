@@ -149,7 +149,7 @@ both_databases! {
         sweep(&service.app).await;
         let planned = || sql("SELECT COUNT(*) AS n FROM reminder_plan WHERE state = 'planned'");
         let waiting = || sql("SELECT COUNT(*) AS n FROM job WHERE kind = 'ReminderDue' AND state = 'ready'");
-        assert_eq!(count(&service, planned()).await, 2 * 500, "two whole pages");
+        assert_eq!(count(&service, planned()).await, 2 * 500, "five whole pages");
         assert_eq!(count(&service, waiting()).await, 2 * 500, "each with its jobs");
         // Whatever it was is over. A first visit without plans shows where the next run begins.
         service.app.db().execute(Mended).await.unwrap();
@@ -167,10 +167,10 @@ both_databases! {
     }
 }
 
-/// More than two pages of a sweep.
+/// Six pages of a sweep.
 const VISITS: i64 = 600;
 
-/// Visits that are known and not planned, many at the same instant, later than the schedule is read. One of those of the third page cannot be read.
+/// Visits that are known and not planned, many at the same instant, later than the schedule is read. One of those of the last page cannot be read.
 struct Visits {
     tenant: Id<Tenant>,
     first: Timestamp,
