@@ -17,6 +17,7 @@ mod error;
 mod foundation;
 pub mod gauges;
 mod handlers;
+mod key_providers;
 mod launches;
 mod people;
 mod recovering;
@@ -124,9 +125,7 @@ impl App {
         PhoneNumber::warm_up();
         let instruments = running.instruments.clone();
         let Foundation { db, vault, tenants, .. } = foundation;
-        for tenant in tenants.values() {
-            vault.check(*tenant).await?;
-        }
+        key_providers::open(&vault, &tenants).await?;
         let practices = Arc::new(tenants::practices(settings, &tenants)?);
         tenants::keep_policies(&db, &instruments, &practices).await?;
         std::fs::create_dir_all(&settings.audit.head_folder).map_err(AppError::HeadFolder)?;
@@ -251,7 +250,12 @@ impl App {
 
     /// Does everything but answer over HTTP until `stop`, then finishes what is in hand.
     pub async fn run(&self, stop: CancellationToken) {
-        tokio::join!(Box::pin(self.work(stop.clone())), self.keep_refusals(stop.clone()), self.end_streams(stop));
+        tokio::join!(
+            Box::pin(self.work(stop.clone())),
+            self.keep_refusals(stop.clone()),
+            self.keep_asking_key_providers(stop.clone()),
+            self.end_streams(stop)
+        );
         self.seal_what_is_left().await;
     }
 

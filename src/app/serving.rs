@@ -101,7 +101,13 @@ impl Service {
                 }
             }
         };
-        tokio::join!(serving, working, self.app.keep_refusals(served.clone()), self.app.end_streams(stop.clone()));
+        tokio::join!(
+            serving,
+            working,
+            self.app.keep_refusals(served.clone()),
+            self.app.keep_asking_key_providers(served.clone()),
+            self.app.end_streams(stop.clone())
+        );
         if works {
             self.app.seal_what_is_left().await;
         }
