@@ -17,6 +17,7 @@ mod error;
 mod foundation;
 pub mod gauges;
 mod handlers;
+mod key_providers;
 mod launches;
 mod people;
 mod recovering;
@@ -59,8 +60,6 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the carriers' own lists are read for what webhooks missed.
 const PULL_EVERY: Duration = Duration::from_mins(3);
-/// How often it is looked whether a key service has to be asked.
-const ASK_FOR_KEYS_EVERY: Duration = Duration::from_secs(15);
 /// How often it is looked whether months lie ahead, on PostgreSQL.
 const MAKE_MONTHS_EVERY: Duration = Duration::from_hours(12);
 
@@ -126,9 +125,7 @@ impl App {
         PhoneNumber::warm_up();
         let instruments = running.instruments.clone();
         let Foundation { db, vault, tenants, .. } = foundation;
-        for tenant in tenants.values() {
-            vault.check(*tenant).await?;
-        }
+        key_providers::open(&vault, &tenants).await?;
         let practices = Arc::new(tenants::practices(settings, &tenants)?);
         tenants::keep_policies(&db, &instruments, &practices).await?;
         std::fs::create_dir_all(&settings.audit.head_folder).map_err(AppError::HeadFolder)?;
@@ -255,8 +252,8 @@ impl App {
     pub async fn run(&self, stop: CancellationToken) {
         tokio::join!(
             Box::pin(self.work(stop.clone())),
-            self.keep_asking_for_keys(stop.clone()),
             self.keep_refusals(stop.clone()),
+            self.keep_asking_key_providers(stop.clone()),
             self.end_streams(stop)
         );
         self.seal_what_is_left().await;
@@ -270,20 +267,6 @@ impl App {
             self.gauges.keep(stop.clone()),
             self.keep_months_ahead(stop)
         );
-    }
-
-    /// Asks the key services whether the practices' keys may still be used, also where nobody uses them.
-    async fn keep_asking_for_keys(&self, stop: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(ASK_FOR_KEYS_EVERY) => {}
-            }
-            for tenant in self.tenants.values() {
-                // What comes of it is logged and counted there.
-                let _ = self.vault.ask_key_provider(*tenant).await;
-            }
-        }
     }
 
     /// The first were made when the database was opened.

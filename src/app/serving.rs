@@ -105,8 +105,8 @@ impl Service {
         tokio::join!(
             serving,
             working,
-            self.app.keep_asking_for_keys(stop.clone()),
             self.app.keep_refusals(served.clone()),
+            self.app.keep_asking_key_providers(served.clone()),
             self.app.end_streams(stop.clone())
         );
         if works {

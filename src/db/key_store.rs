@@ -83,8 +83,10 @@ impl DataKeyStore for DbKeyStore {
 
     fn retire(&self, tenant: Id<Tenant>, id: Id<DataKey>, state: KeyState) -> StoreAnswer<'_, ()> {
         let query = match state {
-            KeyState::Rotated => sql("UPDATE data_key SET state = $3 WHERE tenant = $1 AND id = $2"),
-            KeyState::Full | KeyState::Live => {
+            KeyState::Rotated => {
+                sql("UPDATE data_key SET state = $3 WHERE tenant = $1 AND id = $2 AND state IN ('live', 'full')")
+            }
+            KeyState::Full | KeyState::Live | KeyState::Destroyed => {
                 sql("UPDATE data_key SET state = $3 WHERE tenant = $1 AND id = $2 AND state = 'live'")
             }
         };
@@ -103,6 +105,17 @@ impl DataKeyStore for DbKeyStore {
         let query = query.bind(tenant).bind(id).bind(wrapped.kek).bind(wrapped.bytes).bind(previous_kek);
         Box::pin(self.write(query))
     }
+}
+
+/// Destroys every data key of `tenant`: its wrapped bytes are overwritten, and the rows stay as the note of it. Gives the
+/// number of keys. Processes that run forget theirs when they look the next time.
+///
+/// # Errors
+/// [`DbError`] as the database refuses or is away.
+pub async fn destroy_keys(tx: &mut Tx, tenant: Id<Tenant>) -> Result<u64, DbError> {
+    let query = sql("UPDATE data_key SET state = 'destroyed', kek = '', wrapped = $2, check_value = $2 \
+         WHERE tenant = $1 AND state <> 'destroyed'");
+    tx.execute(query.bind(tenant).bind(Vec::<u8>::new())).await
 }
 
 fn record(row: &Row) -> Result<KeyRecord, VaultError> {

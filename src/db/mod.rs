@@ -25,7 +25,7 @@ mod tx;
 pub use command::{BatchCommand, Command};
 pub use error::DbError;
 pub use event::{Event, Topic};
-pub use key_store::DbKeyStore;
+pub use key_store::{DbKeyStore, destroy_keys};
 pub use multi_row::{sql_among, sql_rows};
 pub use query::{Column, Query, Row, Value, sql, sql_built};
 pub use recovery::Recovery;

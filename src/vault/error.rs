@@ -28,6 +28,14 @@ pub enum VaultError {
         /// The fingerprints of those that are there, in words.
         given: String,
     },
+    /// The tenant's data keys were destroyed on purpose.
+    #[error(
+        "the data keys of tenant {tenant} were destroyed by `chartwire keys destroy`; take the practice out of the settings"
+    )]
+    Destroyed {
+        /// The tenant.
+        tenant: Id<Tenant>,
+    },
     /// A configured key-encryption key is not 32 bytes in base64.
     #[error("a key-encryption key must be 32 random bytes in base64; make one with `chartwire keys generate`")]
     BadKek,
@@ -129,6 +137,13 @@ impl VaultError {
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::StoreUnavailable(_) | Self::ProviderRefuses { .. } | Self::Contended)
             || self.is_provider_away()
+    }
+
+    /// Whether it is the key provider that does not let keys be used: it is away, or says no. What is wrong with keys or
+    /// settings here is not.
+    #[must_use]
+    pub const fn is_of_provider(&self) -> bool {
+        matches!(self, Self::ProviderRefuses { .. }) || self.is_provider_away()
     }
 
     /// Whether the key provider did not answer, so that nothing is known of its keys.

@@ -131,7 +131,7 @@ impl fmt::Display for Period {
     }
 }
 
-/// Whether a key may still be used for new values. Every key opens what was sealed under it.
+/// Whether a key may still be used for new values. Every key opens what was sealed under it, until it is destroyed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KeyState {
     /// In use.
@@ -140,6 +140,8 @@ pub enum KeyState {
     Full,
     /// Replaced by an operator: what it sealed is to be sealed anew, what it indexed to be indexed anew.
     Rotated,
+    /// Destroyed by an operator, with every other key of its tenant: what it sealed is unreadable.
+    Destroyed,
 }
 
 impl KeyState {
@@ -150,13 +152,14 @@ impl KeyState {
             Self::Live => "live",
             Self::Full => "full",
             Self::Rotated => "rotated",
+            Self::Destroyed => "destroyed",
         }
     }
 
     /// The state with this stored code.
     #[must_use]
     pub fn from_code(code: &str) -> Option<Self> {
-        [Self::Live, Self::Full, Self::Rotated].into_iter().find(|state| state.code() == code)
+        [Self::Live, Self::Full, Self::Rotated, Self::Destroyed].into_iter().find(|state| state.code() == code)
     }
 }
 
@@ -214,7 +217,7 @@ mod tests {
         for class in RetentionClass::ALL {
             assert!(KeyPurpose::ALL.contains(&KeyPurpose::Seal(class)));
         }
-        for state in [KeyState::Live, KeyState::Full, KeyState::Rotated] {
+        for state in [KeyState::Live, KeyState::Full, KeyState::Rotated, KeyState::Destroyed] {
             assert_eq!(KeyState::from_code(state.code()), Some(state));
         }
         let march = Period::Month { year: 2026, month: 3 };

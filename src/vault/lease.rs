@@ -7,7 +7,7 @@ use super::{Outage, VaultError};
 use crate::kernel::{Id, Tenant};
 use jiff::{SignedDuration, Timestamp};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
 use tokio::sync::OwnedMutexGuard;
@@ -20,10 +20,11 @@ const ASKS_AGAIN: SignedDuration = SignedDuration::from_secs(10);
 struct Lease {
     /// When the provider last allowed it.
     allowed_at: Option<Timestamp>,
-    /// When it last answered, or was given up.
+    /// When it was last asked whether they may be used, whatever came of it. The next ask goes by this alone.
     asked_at: Option<Timestamp>,
-    /// What came of it, where it was not allowed.
-    failed: Option<VaultError>,
+    /// Why it last did not do what it was asked for, and when; nothing once it has done something again. Callers are
+    /// spared by this the same silence.
+    failed: Option<(VaultError, Timestamp)>,
     /// Held while it is asked.
     asking: Arc<tokio::sync::Mutex<()>>,
 }
@@ -45,7 +46,7 @@ pub(super) enum Due {
 }
 
 /// How it stands after an answer, or none.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     /// The provider allows it.
     Allowed {
@@ -72,11 +73,8 @@ impl Leases {
         if usable && within(outage.asks_every, lease.asked_at, now) {
             return Due::Nothing;
         }
-        if !usable
-            && within(ASKS_AGAIN, lease.asked_at, now)
-            && let Some(failed) = &lease.failed
-        {
-            return Due::Refused(failed.clone());
+        if !usable && let Some(failed) = lease.failed_just_now(now) {
+            return Due::Refused(failed);
         }
         match Arc::clone(&lease.asking).try_lock_owned() {
             Ok(asking) => Due::Ask(asking),
@@ -86,7 +84,7 @@ impl Leases {
         }
     }
 
-    /// Notes what the provider said at `now`.
+    /// Notes what the provider said at `now`, asked whether the keys may be used.
     pub(super) fn note(
         &self,
         tenant: Id<Tenant>,
@@ -97,35 +95,82 @@ impl Leases {
         let mut leases = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let lease = leases.entry(tenant).or_default();
         lease.asked_at = Some(now);
-        let failed = asked.as_ref().err().cloned();
-        let again = std::mem::replace(&mut lease.failed, failed).is_some();
-        match (&lease.failed, lease.allowed_at) {
-            (None, _) => {
+        match asked {
+            Ok(()) => {
                 lease.allowed_at = Some(now);
-                Standing::Allowed { again }
+                Standing::Allowed { again: lease.failed.take().is_some() }
             }
-            (Some(failed), Some(allowed))
-                if failed.is_provider_away() && within(outage.survives, lease.allowed_at, now) =>
-            {
-                Standing::Until(allowed.saturating_add(outage.survives).unwrap_or(allowed))
-            }
-            (Some(_), _) => {
-                lease.allowed_at = None;
-                Standing::RunOut
-            }
+            Err(error) => lease.fail(outage, now, error),
         }
+    }
+
+    /// Notes that the provider did not wrap or unwrap a data key at `now`. When it is asked next stays as it was: behind a
+    /// load balancer, one node may fail whatever the others say. Without an `outage` only callers are spared.
+    pub(super) fn note_failure(
+        &self,
+        tenant: Id<Tenant>,
+        outage: Option<Outage>,
+        now: Timestamp,
+        error: &VaultError,
+    ) -> Option<Standing> {
+        let mut leases = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lease = leases.entry(tenant).or_default();
+        if let Some(outage) = outage {
+            return Some(lease.fail(outage, now, error));
+        }
+        lease.failed = Some((error.clone(), now));
+        None
+    }
+
+    /// Notes that the provider wrapped or unwrapped a data key: nobody is spared any more. For how long keys may be used
+    /// stays as it was. Says whether it had failed before.
+    pub(super) fn note_success(&self, tenant: Id<Tenant>) -> bool {
+        let mut leases = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        leases.get_mut(&tenant).is_some_and(|lease| lease.failed.take().is_some())
+    }
+
+    /// Whether the provider was asked so short a time ago that what it said still holds.
+    pub(super) fn asked_just_now(&self, tenant: Id<Tenant>, now: Timestamp) -> bool {
+        let leases = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        leases.get(&tenant).is_some_and(|lease| within(ASKS_AGAIN, lease.asked_at, now))
     }
 
     /// Why the provider is not asked for a key that is not open, where it did not answer just now.
     pub(super) fn away(&self, tenant: Id<Tenant>, now: Timestamp) -> Option<VaultError> {
         let leases = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let lease = leases.get(&tenant).filter(|lease| within(ASKS_AGAIN, lease.asked_at, now))?;
-        lease.failed.clone()
+        leases.get(&tenant)?.failed_just_now(now)
     }
 
-    /// For how many tenants the provider did not allow it when it was last asked.
+    /// The tenants whose provider failed when it was last asked for something.
+    pub(super) fn failing_tenants(&self) -> HashSet<Id<Tenant>> {
+        let leases = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        leases.iter().filter(|(_, lease)| lease.failed.is_some()).map(|(tenant, _)| *tenant).collect()
+    }
+
+    /// For how many tenants the provider did not allow it when it was last asked. Where it only unwraps what is left it
+    /// is not asked, and does not count.
     pub(super) fn failing(&self) -> usize {
         let leases = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        leases.values().filter(|lease| lease.failed.is_some()).count()
+        leases.values().filter(|lease| lease.asked_at.is_some() && lease.failed.is_some()).count()
+    }
+}
+
+impl Lease {
+    fn failed_just_now(&self, now: Timestamp) -> Option<VaultError> {
+        let (error, at) = self.failed.as_ref()?;
+        within(ASKS_AGAIN, Some(*at), now).then(|| error.clone())
+    }
+
+    fn fail(&mut self, outage: Outage, now: Timestamp, error: &VaultError) -> Standing {
+        self.failed = Some((error.clone(), now));
+        match self.allowed_at {
+            Some(allowed) if error.is_provider_away() && within(outage.survives, self.allowed_at, now) => {
+                Standing::Until(allowed.saturating_add(outage.survives).unwrap_or(allowed))
+            }
+            _ => {
+                self.allowed_at = None;
+                Standing::RunOut
+            }
+        }
     }
 }

@@ -69,7 +69,7 @@ impl DataKeyStore for MemoryStore {
     fn retire(&self, tenant: Id<Tenant>, id: Id<DataKey>, state: KeyState) -> StoreAnswer<'_, ()> {
         self.with(|records| {
             for key in records.iter_mut().filter(|key| (key.tenant, key.id) == (tenant, id)) {
-                if key.state == KeyState::Live || state == KeyState::Rotated {
+                if key.state == KeyState::Live || (state == KeyState::Rotated && key.state == KeyState::Full) {
                     key.state = state;
                 }
             }

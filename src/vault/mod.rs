@@ -8,7 +8,8 @@
 //! What always holds:
 //! - A sealed value opens only in the place that it was sealed for (tenant, table, row, column), and names its key.
 //! - A data key is retired long before random nonces could collide, counted over all processes ([`SealLimits`]).
-//! - Keys leave memory only wrapped; key types have no `Debug` and are wiped when dropped.
+//! - Keys are stored wrapped only, and leave this process unwrapped only towards the KMS that wraps them. Key types have no
+//!   `Debug`; what this code holds of a key is wiped when dropped (what libraries copy for TLS is theirs).
 //! - No key-encryption key, or a wrong one, is an error that says what to do, before anything is written.
 
 mod cipher;

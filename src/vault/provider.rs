@@ -47,6 +47,12 @@ pub trait KeyProvider: Send + Sync + 'static {
         None
     }
 
+    /// Whether something outside this process has to do it: unwrap `wrapped`, or wrap where that is `None`.
+    fn asks_outside(&self, tenant: Id<Tenant>, wrapped: Option<&WrappedKey>) -> bool {
+        let _ = wrapped;
+        self.outage(tenant).is_some()
+    }
+
     /// The key-encryption key that new data keys of `tenant` are wrapped under, as in [`WrappedKey::kek`].
     /// [`VaultError::NoKek`] when the tenant has none.
     fn current_kek(&self, tenant: Id<Tenant>) -> BoxFuture<'_, Result<String, VaultError>>;

@@ -1,6 +1,7 @@
 //! The key ring: which data key is used now, and opened keys kept in memory.
 
 mod admission;
+mod opened;
 
 use super::{
     DataKey, DataKeyStore, KeyBytes, KeyProvider, KeyPurpose, KeyRecord, KeyState, Period, VaultError, cipher,
@@ -10,6 +11,7 @@ use crate::kernel::{Id, Instruments, Tenant};
 use aes_gcm::Aes256Gcm;
 use aws_lc_rs::hmac;
 use jiff::{SignedDuration, Timestamp};
+use opened::Opened;
 use std::{
     collections::HashMap,
     sync::{
@@ -21,9 +23,6 @@ use std::{
 /// For how long a process goes on with the keys that it knows before it asks the store again. What another process
 /// changes is therefore in force everywhere after this time.
 pub const KEYS_FRESH_FOR: SignedDuration = SignedDuration::from_mins(1);
-
-/// Opened keys in memory at most; beyond it the memory is emptied and filled again as needed.
-const OPENED_AT_MOST: usize = 10_000;
 
 /// How often a key is looked for while other processes change the ring.
 const ATTEMPTS: usize = 16;
@@ -64,9 +63,6 @@ pub(super) type HashingKey = OpenKey<hmac::Key>;
 /// A data key of a tenant.
 type Named = (Id<Tenant>, Id<DataKey>);
 
-/// Opened sealing keys.
-type Opened = HashMap<Named, Arc<SealingKey>>;
-
 /// Held by whoever does what the others wait for.
 type Gate = Arc<tokio::sync::Mutex<()>>;
 
@@ -87,6 +83,14 @@ struct SealingLine {
     renewing: tokio::sync::Mutex<()>,
 }
 
+impl SealingLine {
+    /// The key that is used now, while seals are left under it.
+    fn left(&self) -> Option<Arc<Current>> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
+        current.filter(|current| current.remaining.load(Ordering::Acquire) > 0)
+    }
+}
+
 struct Versions {
     newest_first: Arc<[Arc<HashingKey>]>,
     checked_at: Timestamp,
@@ -98,7 +102,7 @@ pub(super) struct Ring {
     pub(super) provider: Arc<dyn KeyProvider>,
     pub(super) instruments: Instruments,
     limits: SealLimits,
-    opened: RwLock<Opened>,
+    opened: Opened,
     sealing: Mutex<HashMap<Line, Arc<SealingLine>>>,
     versions: Mutex<HashMap<Line, Versions>>,
     /// Held while a sealing key is unwrapped, and while a line of MAC keys is read: a KMS is asked once for each, however
@@ -106,6 +110,8 @@ pub(super) struct Ring {
     opening: Mutex<HashMap<Named, Gate>>,
     reading: Mutex<HashMap<Line, Gate>>,
     leases: Leases,
+    /// When it was last looked whether a tenant's keys were destroyed.
+    looked: Mutex<HashMap<Id<Tenant>, Timestamp>>,
 }
 
 impl Ring {
@@ -120,12 +126,13 @@ impl Ring {
             provider,
             instruments,
             limits: SealLimits { block: limits.block.clamp(1, limits.per_key.max(1)), ..limits },
-            opened: RwLock::default(),
+            opened: Opened::default(),
             sealing: Mutex::default(),
             versions: Mutex::default(),
             opening: Mutex::default(),
             reading: Mutex::default(),
             leases: Leases::default(),
+            looked: Mutex::default(),
         }
     }
 
@@ -145,7 +152,14 @@ impl Ring {
             if let Some(key) = self.take_seal(&slot) {
                 return Ok(key);
             }
-            self.renew(line, &slot).await?;
+            match self.renew(line, &slot).await {
+                // The next key is not open, and the KMS is away: the one that is open goes on with what it has reserved.
+                Err(error) if error.is_provider_away() => match slot.left() {
+                    Some(current) => current.checked_at.store(self.now_millis(), Ordering::Release),
+                    None => return Err(error),
+                },
+                renewed => renewed?,
+            }
         }
         Err(VaultError::Contended)
     }
@@ -165,17 +179,17 @@ impl Ring {
         let Some(record) = newest else {
             return self.add_version(line, 1, self.instruments.now()).await;
         };
+        if record.state == KeyState::Destroyed {
+            return Err(VaultError::Destroyed { tenant });
+        }
         if record.state != KeyState::Live {
             return self.add_version(line, record.version + 1, self.instruments.now()).await;
         }
-        let current = slot.current.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(current) = current.filter(|current| current.key.id == record.id)
-            && current.remaining.load(Ordering::Acquire) > 0
-        {
+        if let Some(current) = slot.left().filter(|current| current.key.id == record.id) {
             current.checked_at.store(self.now_millis(), Ordering::Release);
             return Ok(());
         }
-        // Opened first: a process that cannot open it would use up seals of those that can.
+        // Before seals are reserved under it: one that cannot be opened is not to be used up by the tries.
         let key = self.open_record(&record).await?;
         if !self.store.reserve(tenant, record.id, self.limits.block, self.limits.per_key).await? {
             return self.store.retire(tenant, record.id, KeyState::Full).await;
@@ -253,10 +267,13 @@ impl Ring {
     /// The sealing key with this id, whatever its state.
     pub(super) async fn key(&self, tenant: Id<Tenant>, id: Id<DataKey>) -> Result<Arc<SealingKey>, VaultError> {
         self.admitted(tenant).await?;
-        if let Some(key) = self.opened_key((tenant, id)) {
+        if let Some(key) = self.opened.get((tenant, id)) {
             return Ok(key);
         }
         let record = self.store.by_id(tenant, id).await?.ok_or(VaultError::UnknownKey { key: id })?;
+        if record.state == KeyState::Destroyed {
+            return Err(VaultError::Destroyed { tenant });
+        }
         if !record.purpose.seals() {
             return Err(VaultError::NotOpenable { key: id });
         }
@@ -266,6 +283,10 @@ impl Ring {
     /// Makes a key and offers it as `version` of `line`. Where another process was faster, theirs stays.
     pub(super) async fn add_version(&self, line: Line, version: i64, active_from: Timestamp) -> Result<(), VaultError> {
         let (tenant, purpose, period) = line;
+        // Rare enough: a tenant whose keys were destroyed gets no others.
+        if self.store.list(tenant).await?.iter().any(|record| record.state == KeyState::Destroyed) {
+            return Err(VaultError::Destroyed { tenant });
+        }
         let mut bytes = KeyBytes::default();
         self.instruments.entropy.fill(bytes.as_mut_slice());
         let mut record = KeyRecord {
@@ -282,19 +303,34 @@ impl Ring {
             reserved: 0,
         };
         let context = record.wrapping_context();
-        record.wrapped = self.asked(tenant, || self.provider.wrap_key(tenant, &bytes, &context)).await?;
+        let outside = self.provider.asks_outside(tenant, None);
+        record.wrapped = self.asked(tenant, outside, self.provider.wrap_key(tenant, &bytes, &context)).await?;
         record.check_value = cipher::check_value(&bytes, &context);
         self.store.insert_if_absent(record).await
     }
 
     /// Takes the key of `record` out of its wrapping and checks that it is the right one.
     pub(super) async fn unwrap(&self, record: &KeyRecord) -> Result<KeyBytes, VaultError> {
+        let (tenant, outside) = (record.tenant, self.provider.asks_outside(record.tenant, Some(&record.wrapped)));
+        match self.asked(tenant, outside, self.checked(record)).await {
+            Err(error @ VaultError::DamagedKey { .. }) if outside => {
+                // Its row, or every key: the key-encryption key may have been taken away since it was last asked for.
+                let (asks, now) = (self.provider.outage(tenant).is_some(), self.instruments.now());
+                if asks && !self.leases.asked_just_now(tenant, now) {
+                    self.ask(tenant).await?;
+                }
+                Err(error)
+            }
+            answered => answered,
+        }
+    }
+
+    /// The same, whatever is known of the provider.
+    async fn checked(&self, record: &KeyRecord) -> Result<KeyBytes, VaultError> {
         let context = record.wrapping_context();
-        let damaged = VaultError::DamagedKey { key: record.id };
-        let unwrap = || self.provider.unwrap_key(record.tenant, &record.wrapped, &context);
-        match self.asked(record.tenant, unwrap).await {
+        match self.unwrapped(record.tenant, &record.wrapped, &context).await {
             Ok(bytes) if cipher::is_checked_by(&bytes, &context, &record.check_value) => Ok(bytes),
-            Ok(_) | Err(VaultError::KekRefused { .. }) => Err(damaged),
+            Ok(_) | Err(VaultError::KekRefused { .. }) => Err(VaultError::DamagedKey { key: record.id }),
             Err(error) => Err(error),
         }
     }
@@ -305,30 +341,19 @@ impl Ring {
         self.versions.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    async fn open_record(&self, record: &KeyRecord) -> Result<Arc<SealingKey>, VaultError> {
+    /// The sealing key of `record`, kept in memory from now on.
+    pub(super) async fn open_record(&self, record: &KeyRecord) -> Result<Arc<SealingKey>, VaultError> {
         let place = (record.tenant, record.id);
         let gate = Arc::clone(self.opening.lock().unwrap_or_else(PoisonError::into_inner).entry(place).or_default());
         let _opening = gate.lock().await;
-        let key = match self.opened_key(place) {
+        let key = match self.opened.get(place) {
             Some(key) => Ok(key),
-            None => self.unwrap(record).await.map(|bytes| self.keep(place, opened(record, cipher::aes(&bytes)))),
+            None => self.unwrap(record).await.map(|bytes| {
+                self.opened.keep(place, opened(record, cipher::aes(&bytes)), || self.leases.failing_tenants())
+            }),
         };
         self.opening.lock().unwrap_or_else(PoisonError::into_inner).remove(&place);
         key
-    }
-
-    fn keep(&self, place: Named, key: SealingKey) -> Arc<SealingKey> {
-        let key = Arc::new(key);
-        let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
-        if opened.len() >= OPENED_AT_MOST {
-            opened.clear();
-        }
-        opened.insert(place, Arc::clone(&key));
-        key
-    }
-
-    fn opened_key(&self, place: Named) -> Option<Arc<SealingKey>> {
-        self.opened.read().unwrap_or_else(PoisonError::into_inner).get(&place).map(Arc::clone)
     }
 
     fn now_millis(&self) -> i64 {

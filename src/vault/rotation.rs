@@ -22,7 +22,7 @@ pub struct KeyCheck {
     pub data_keys: usize,
 }
 
-/// What [`Vault::rotate_data_keys`] and [`Vault::rotate_search_key`] did.
+/// What [`Vault::rotate_data_keys`] did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rotation {
     /// How many keys were replaced.
@@ -41,23 +41,50 @@ impl Vault {
     /// provider fail.
     pub async fn check(&self, tenant: Id<Tenant>) -> Result<KeyCheck, VaultError> {
         let ring = &self.0;
-        let asked = async {
-            let current_kek = ring.probe(tenant).await?;
-            let (keks_in_use, data_keys) = ring.unwraps_stored(tenant).await?;
-            Ok(KeyCheck { current_kek, keks_in_use, data_keys })
-        };
-        let asked = asked.await;
-        ring.heard(tenant, &asked.as_ref().map(drop).map_err(VaultError::clone));
-        asked
+        let asked = ring.probe(tenant).await;
+        ring.heard(tenant, &asked.clone().map(drop));
+        let current_kek = asked?;
+        let records = ring.store.list(tenant).await?;
+        if records.iter().any(|record| record.state == KeyState::Destroyed) {
+            return Err(VaultError::Destroyed { tenant });
+        }
+        let mut keks_in_use = BTreeSet::new();
+        for record in &records {
+            // One key for each key-encryption key shows that it is the right one; unwrapping all of them may mean
+            // thousands of calls to a KMS.
+            if keks_in_use.insert(record.wrapped.kek.clone()) {
+                ring.unwrap(record).await?;
+            }
+        }
+        Ok(KeyCheck { current_kek, keks_in_use, data_keys: records.len() })
     }
 
-    /// Asks the tenant's key provider whether its keys may still be used, where that is due, and forgets them where they may
-    /// not. To be called every now and then: whoever takes a key away there knows when it stops, also of a process that
-    /// nobody uses.
+    /// Opens what new values of `tenant` are sealed and signed with, and makes nothing: a process that has just started then
+    /// goes on without its KMS as one does that has been running. Called at start, after [`Vault::check`].
     ///
     /// # Errors
-    /// As the provider fails.
-    pub async fn ask_key_provider(&self, tenant: Id<Tenant>) -> Result<(), VaultError> {
+    /// As the store and the provider fail; [`VaultError::DamagedKey`].
+    pub async fn open_keys_in_use(&self, tenant: Id<Tenant>) -> Result<(), VaultError> {
+        let ring = &self.0;
+        let this_month = Period::month_of(ring.instruments.now());
+        for record in ring.store.list(tenant).await? {
+            if record.purpose.seals() && record.period == this_month && record.state == KeyState::Live {
+                ring.open_record(&record).await?;
+            }
+        }
+        for purpose in KeyPurpose::ALL.into_iter().filter(|purpose| !purpose.seals()) {
+            ring.stored_mac_keys(tenant, purpose).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks the tenant's key provider whether open keys may still be used, where that is due, and the store whether they
+    /// were destroyed, and forgets them where they may not be used. Called every few seconds by each process: one that has nothing to do forgets in time, too.
+    ///
+    /// # Errors
+    /// Why the tenant's keys may not be used now.
+    pub async fn ask_where_due(&self, tenant: Id<Tenant>) -> Result<(), VaultError> {
+        self.0.forget_where_destroyed(tenant).await?;
         self.0.admitted(tenant).await
     }
 
@@ -111,64 +138,28 @@ impl Vault {
     /// [`ResealPlan`](super::ResealPlan).
     ///
     /// # Errors
-    /// As the store fails. What is done stays done: call again.
+    /// As the store and the provider fail: where a successor cannot be made, nothing is replaced. What is done stays done:
+    /// call again.
     pub async fn rotate_data_keys(&self, tenant: Id<Tenant>) -> Result<Rotation, VaultError> {
         let ring = &self.0;
-        let mut keys = 0;
-        let records = ring.store.list(tenant).await?;
-        let this_month = Period::month_of(ring.instruments.now());
-        let mut newest: BTreeMap<_, i64> = BTreeMap::new();
-        for record in records.iter().filter(|record| record.purpose.seals() && record.period >= this_month) {
-            let version = newest.entry((record.purpose, record.period)).or_default();
-            *version = record.version.max(*version);
+        let now = ring.instruments.now();
+        let mut replaced = ring.store.list(tenant).await?;
+        replaced.retain(|record| record.purpose.seals() && record.state != KeyState::Rotated);
+        let (this_month, mut newest) = (Period::month_of(now), BTreeMap::new());
+        // The codes of months sort as the months do.
+        let serves = |record: &&KeyRecord| record.period.to_string() >= this_month.to_string();
+        for record in replaced.iter().filter(serves) {
+            let version = newest.entry((record.purpose, record.period.to_string())).or_insert((record.period, 0));
+            version.1 = version.1.max(record.version);
         }
-        // Their successors first: should the key provider be away a moment later, there are keys to seal with.
-        for ((purpose, period), version) in newest {
-            ring.add_version((tenant, purpose, period), version + 1, ring.instruments.now()).await?;
+        for ((purpose, _), (period, version)) in newest {
+            ring.add_version((tenant, purpose, period), version + 1, now).await?;
         }
-        for record in records {
-            if record.purpose.seals() && record.state != KeyState::Rotated {
-                ring.store.retire(tenant, record.id, KeyState::Rotated).await?;
-                keys += 1;
-            }
+        for record in &replaced {
+            ring.store.retire(tenant, record.id, KeyState::Rotated).await?;
         }
         ring.forget_current();
-        Ok(Rotation { keys, settled_at: self.settled_at() })
-    }
-
-    /// Adds a version of the search key. Look-ups use it at once beside the older ones, new rows only from
-    /// `settled_at` on, when every process looks for it. Then the rooms that own indexed columns write their tokens
-    /// anew, and [`Vault::retire_search_keys`] ends the older versions.
-    ///
-    /// # Errors
-    /// As the store and the provider fail.
-    pub async fn rotate_search_key(&self, tenant: Id<Tenant>) -> Result<Rotation, VaultError> {
-        let ring = &self.0;
-        let newest = ring.mac_keys(tenant, KeyPurpose::Search).await?.first().map_or(0, |key| key.version);
-        let settled_at = self.settled_at();
-        ring.add_version((tenant, KeyPurpose::Search, Period::Any), newest + 1, settled_at).await?;
-        ring.forget_current();
-        Ok(Rotation { keys: 1, settled_at })
-    }
-
-    /// Ends the versions of the search key before `version`: look-ups no longer use them. To be called when no row
-    /// carries them any more. The version that is in force stays, whatever `version` is. Gives the number of those ended.
-    ///
-    /// # Errors
-    /// As the store fails.
-    pub async fn retire_search_keys(&self, tenant: Id<Tenant>, version: i64) -> Result<usize, VaultError> {
-        let ring = &self.0;
-        let keys = ring.mac_keys(tenant, KeyPurpose::Search).await?;
-        let version = version.min(self.in_force(&keys)?.version);
-        let mut retired = 0;
-        for record in ring.store.versions(tenant, KeyPurpose::Search, Period::Any).await? {
-            if record.version < version && record.state == KeyState::Live {
-                ring.store.retire(tenant, record.id, KeyState::Rotated).await?;
-                retired += 1;
-            }
-        }
-        ring.forget_current();
-        Ok(retired)
+        Ok(Rotation { keys: replaced.len(), settled_at: self.settled_at() })
     }
 
     /// The keys whose values are to be sealed anew.

@@ -27,7 +27,7 @@ pub trait DataKeyStore: Send + Sync + 'static {
     fn reserve(&self, tenant: Id<Tenant>, id: Id<DataKey>, seals: i64, limit: i64) -> StoreAnswer<'_, bool>;
 
     /// Takes a live key out of use for new values. A key that is not live keeps its state, except that a full one
-    /// may become rotated.
+    /// may become rotated. Keys are destroyed elsewhere, together with the note of it in the audit log.
     fn retire(&self, tenant: Id<Tenant>, id: Id<DataKey>, state: KeyState) -> StoreAnswer<'_, ()>;
 
     /// Replaces the wrapping of a key, if it is still wrapped under `previous_kek`; says whether it was.

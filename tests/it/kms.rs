@@ -9,6 +9,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chartwire::{
     app::{App, Running, command_line::Ended},
     db::sql,
+    kernel::Tenant,
+    vault::{Place, RetentionClass, VaultError},
 };
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -141,6 +143,43 @@ both_databases! {
 }
 
 #[tokio::test]
+async fn an_operator_destroys_a_practices_keys_and_nothing_opens_any_more() {
+    let (installation, kms) = (Installation::new(), Kms::start().await);
+    let app = async || App::build(&installation.settings(), Running::with(installation.instruments.clone())).await;
+    installation.edit("\n[tenants.policies]", &format!("{}\n[tenants.policies]", kms.settings("elm")));
+    let service = app().await.unwrap();
+    let (tenant, row) = (service.tenant(SLUG).unwrap(), installation.instruments.new_id::<Tenant>());
+    let here = Place::new("message", &row, "body");
+    let sealed = service.vault().seal(tenant, RetentionClass::Clinical, here, b"text").await.unwrap();
+    service.ask_key_providers().await;
+
+    for unconfirmed in
+        [&["keys", "destroy", "--tenant", SLUG][..], &["keys", "destroy", "--tenant", SLUG, "--confirm", "oak"]]
+    {
+        let refused = installation.run(unconfirmed).await;
+        assert_eq!(refused.ended, Ended::NotDone);
+        assert!(refused.err.contains("--confirm"), "{}", refused.err);
+    }
+    service.vault().check(tenant).await.unwrap();
+    let destroyed = installation.run(&["keys", "destroy", "--tenant", SLUG, "--confirm", SLUG]).await;
+    assert_eq!(destroyed.ended, Ended::Well, "{}", destroyed.err);
+    let left = sql("SELECT COUNT(*) AS n FROM data_key WHERE LENGTH(wrapped) > 0 OR LENGTH(check_value) > 0");
+    assert_eq!(service.db().one(left).await.unwrap().get::<i64>("n").unwrap(), 0);
+    let noted = sql("SELECT COUNT(*) AS n FROM audit_row WHERE action = 'delete'");
+    assert_eq!(service.db().one(noted).await.unwrap().get::<i64>("n").unwrap(), 1);
+
+    installation.clock.advance(SignedDuration::from_mins(1));
+    service.ask_key_providers().await;
+    let refused = service.vault().open(tenant, here, &sealed).await.unwrap_err();
+    assert!(matches!(refused, VaultError::Destroyed { .. }), "{refused}");
+    service.close().await;
+    let Err(refused) = app().await else { panic!("the service started") };
+    assert!(refused.to_string().contains("take the practice out of the settings"), "{refused}");
+    let again = installation.run(&["keys", "destroy", "--tenant", SLUG, "--confirm", SLUG]).await;
+    assert!(again.ended == Ended::Well && again.out.contains("0 data keys"), "{}{}", again.out, again.err);
+}
+
+#[tokio::test]
 async fn an_operator_moves_a_practice_into_the_kms_and_to_a_new_version_there() {
     let (installation, kms) = (Installation::new(), Kms::start().await);
     let app = async || App::build(&installation.settings(), Running::with(installation.instruments.clone())).await;
@@ -161,7 +200,7 @@ async fn an_operator_moves_a_practice_into_the_kms_and_to_a_new_version_there() 
 }
 
 #[tokio::test]
-async fn check_says_whether_the_kms_answers_and_the_service_does_not_start_against_a_wrong_one() {
+async fn check_says_whether_the_kms_answers_and_a_practice_starts_closed_against_a_wrong_one() {
     let (installation, kms) = (Installation::new(), Kms::start().await);
     let app = async || App::build(&installation.settings(), Running::with(installation.instruments.clone())).await;
     app().await.unwrap().close().await;
@@ -177,7 +216,38 @@ async fn check_says_whether_the_kms_answers_and_the_service_does_not_start_again
     kms.engine.answers_with(0);
     installation.edit("key = \"elm\"", "key = \"oak\"");
     assert!(line().await.contains("tenants.transit.mount, key and namespace"), "{}", line().await);
+    let closed = app().await.unwrap();
+    assert_eq!(closed.vault().failing_key_providers(), 1);
+    let tenant = closed.tenant(SLUG).unwrap();
+    let refused = closed.vault().content_hash(tenant, b"x").await.unwrap_err();
+    assert!(refused.is_transient() && !refused.to_string().contains("hvs."), "{refused}");
+    closed.close().await;
+}
+
+#[tokio::test]
+async fn a_service_that_starts_while_the_kms_is_away_opens_the_practice_by_itself_and_a_lost_key_refuses_the_start() {
+    let (installation, kms) = (Installation::new(), Kms::start().await);
+    let app = async || App::build(&installation.settings(), Running::with(installation.instruments.clone())).await;
+    installation.edit("\n[tenants.policies]", &format!("{}\n[tenants.policies]", kms.settings("elm")));
+    let started = app().await.unwrap();
+    let tenant = started.tenant(SLUG).unwrap();
+    let hash = started.vault().content_hash(tenant, b"x").await.unwrap();
+    started.close().await;
+
+    kms.engine.answers_with(503);
+    let closed = app().await.unwrap();
+    assert!(closed.vault().content_hash(tenant, b"x").await.is_err());
+    closed.ask_key_providers().await;
+    assert_eq!(closed.vault().failing_key_providers(), 1);
+    kms.engine.answers_with(0);
+    installation.clock.advance(SignedDuration::from_secs(10));
+    closed.ask_key_providers().await;
+    assert_eq!(closed.vault().failing_key_providers(), 0, "nobody had to use a key");
+    assert_eq!(closed.vault().content_hash(tenant, b"x").await.unwrap(), hash);
+    closed.close().await;
+
+    // Made anew under the same name.
+    kms.engine.0.kept.lock().unwrap().clear();
     let Err(refused) = app().await else { panic!("the service started") };
-    let text = refused.to_string();
-    assert!(text.contains("tenants.transit.mount, key and namespace") && !text.contains("hvs."), "{text}");
+    assert!(refused.to_string().contains("cannot be unwrapped"), "{refused}");
 }

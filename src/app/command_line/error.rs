@@ -48,6 +48,11 @@ pub enum CommandError {
         /// The slugs that there are.
         known: String,
     },
+    /// What cannot be taken back was not confirmed.
+    #[error(
+        "nothing was destroyed; repeat the practice's name after --confirm: what its data keys sealed is then unreadable for good"
+    )]
+    NotConfirmed,
     /// There is no such dead letter.
     #[error("no job with that id was given up; `chartwire jobs list` shows those that were")]
     NoSuchJob,

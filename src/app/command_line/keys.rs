@@ -5,10 +5,10 @@ use crate::{
     app::{Foundation, resealing},
     audit::{Action, AuditEntry, AuditSigner, Detail, record, record_alone},
     config::Settings,
-    db::{Command as DbCommand, DbError, Tx},
+    db::{Command as DbCommand, DbError, Tx, destroy_keys},
     jobs::{NewJob, enqueue},
     kernel::{Id, Instruments, Tenant},
-    vault::Kek,
+    vault::{KEYS_FRESH_FOR, Kek, VaultError},
 };
 use std::io::Write;
 
@@ -28,6 +28,17 @@ pub(super) enum Command {
         /// Which keys
         #[arg(long, value_enum, default_value = "kek")]
         what: What,
+    },
+    /// Destroy the data keys of a practice: what they sealed is unreadable for good
+    Destroy {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The practice
+        #[arg(long, value_name = "SLUG")]
+        tenant: String,
+        /// The practice's name once more
+        #[arg(long, value_name = "SLUG")]
+        confirm: Option<String>,
     },
 }
 
@@ -59,6 +70,15 @@ pub(super) async fn run(
             foundation.db.close().await;
             rotated
         }
+        Command::Destroy { config, tenant, confirm } => {
+            if confirm.as_ref() != Some(&tenant) {
+                return Err(CommandError::NotConfirmed);
+            }
+            let (settings, foundation) = config.foundation(instruments).await?;
+            let destroyed = destroy(&settings, &foundation, &tenant, streams.out).await;
+            foundation.db.close().await;
+            destroyed
+        }
     }
 }
 
@@ -69,29 +89,57 @@ fn generate(streams: &mut Streams<'_>, instruments: &Instruments) -> Result<Ende
     Ok(Ended::Well)
 }
 
-async fn list(settings: &Settings, foundation: &Foundation, out: &mut dyn Write) -> Result<Ended, CommandError> {
-    for (slug, tenant) in chosen(settings, foundation, None)? {
-        let check = foundation.vault.check(tenant).await?;
-        writeln!(out, "{slug}: key-encryption key {} wraps new data keys", check.current_kek)?;
-        let keys = foundation.vault.list_keys(tenant).await?;
-        if keys.is_empty() {
-            writeln!(out, "  no data keys yet")?;
-            continue;
-        }
-        // A fingerprint, or the name and version of a key in a KMS.
-        let wide = keys.iter().map(|key| key.wrapped.kek.len()).max().unwrap_or_default();
-        writeln!(
-            out,
-            "  {:<20}  {:<7}  {:>7}  {:<7}  {:<wide$}  {:>10}  made",
-            "purpose", "period", "version", "state", "wrapped by", "seals"
-        )?;
-        for key in keys {
-            let (purpose, period, version) = (key.purpose.code(), key.period.to_string(), key.version);
-            let (state, kek, seals, made) = (key.state.code(), key.wrapped.kek, key.reserved, key.created_at);
-            writeln!(out, "  {purpose:<20}  {period:<7}  {version:>7}  {state:<7}  {kek:<wide$}  {seals:>10}  {made}")?;
+/// Does `work` for each practice, also where it failed for another.
+async fn for_each(
+    chosen: Vec<(String, Id<Tenant>)>,
+    out: &mut dyn Write,
+    mut work: impl AsyncFnMut(&str, Id<Tenant>, &mut dyn Write) -> Result<(), CommandError>,
+) -> Result<Ended, CommandError> {
+    let (alone, mut ended) = (chosen.len() == 1, Ended::Well);
+    for (slug, tenant) in chosen {
+        match work(&slug, tenant, out).await {
+            Err(error) if alone || matches!(error, CommandError::Output(_)) => return Err(error),
+            Err(error) => {
+                writeln!(out, "{slug}: FAILED: {error}")?;
+                ended = Ended::FoundWrong;
+            }
+            Ok(()) => {}
         }
     }
-    Ok(Ended::Well)
+    Ok(ended)
+}
+
+async fn list(settings: &Settings, foundation: &Foundation, out: &mut dyn Write) -> Result<Ended, CommandError> {
+    let chosen = chosen(settings, foundation, None)?;
+    for_each(chosen, out, async |slug, tenant, out| list_of(foundation, slug, tenant, out).await).await
+}
+
+async fn list_of(
+    foundation: &Foundation,
+    slug: &str,
+    tenant: Id<Tenant>,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let check = foundation.vault.check(tenant).await?;
+    writeln!(out, "{slug}: key-encryption key {} wraps new data keys", check.current_kek)?;
+    let keys = foundation.vault.list_keys(tenant).await?;
+    if keys.is_empty() {
+        writeln!(out, "  no data keys yet")?;
+        return Ok(());
+    }
+    // A fingerprint, or the name and version of a key in a KMS.
+    let wide = keys.iter().map(|key| key.wrapped.kek.len()).max().unwrap_or_default();
+    writeln!(
+        out,
+        "  {:<20}  {:<7}  {:>7}  {:<7}  {:<wide$}  {:>10}  made",
+        "purpose", "period", "version", "state", "wrapped by", "seals"
+    )?;
+    for key in keys {
+        let (purpose, period, version) = (key.purpose.code(), key.period.to_string(), key.version);
+        let (state, kek, seals, made) = (key.state.code(), key.wrapped.kek, key.reserved, key.created_at);
+        writeln!(out, "  {purpose:<20}  {period:<7}  {version:>7}  {state:<7}  {kek:<wide$}  {seals:>10}  {made}")?;
+    }
+    Ok(())
 }
 
 async fn rotate(
@@ -101,23 +149,38 @@ async fn rotate(
     what: What,
     out: &mut dyn Write,
 ) -> Result<Ended, CommandError> {
-    for (slug, tenant) in chosen(settings, foundation, named)? {
+    let chosen = chosen(settings, foundation, named)?;
+    for_each(chosen, out, async |slug, tenant, out| {
         foundation.vault.check(tenant).await?;
         match what {
-            What::Kek => {
-                let rewrapped = foundation.vault.rotate_kek(tenant).await?;
-                let entry = entry("kek", rewrapped);
-                record_alone(&foundation.db, entry, foundation.signer(tenant).await?).await?;
-                let current = foundation.vault.check(tenant).await?.current_kek;
-                writeln!(
-                    out,
-                    "{slug}: {rewrapped} data keys wrapped anew; all are under key-encryption key {current}; older ones, and older versions in a KMS, are needed for backups from before only"
-                )?;
-            }
-            What::Data => rotate_data(foundation, &slug, tenant, out).await?,
+            What::Kek => rotate_kek(foundation, slug, tenant, out).await,
+            What::Data => rotate_data(foundation, slug, tenant, out).await,
         }
-    }
-    Ok(Ended::Well)
+    })
+    .await
+}
+
+async fn rotate_kek(
+    foundation: &Foundation,
+    slug: &str,
+    tenant: Id<Tenant>,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let rewrapped = foundation.vault.rotate_kek(tenant).await?;
+    let entry = entry("kek", rewrapped);
+    record_alone(&foundation.db, entry, foundation.signer(tenant).await?).await?;
+    let current = foundation.vault.check(tenant).await?.current_kek;
+    let now = foundation.instruments.now();
+    let again = now.saturating_add(KEYS_FRESH_FOR).unwrap_or(now);
+    writeln!(
+        out,
+        "{slug}: {rewrapped} data keys wrapped anew under key-encryption key {current}; run it again after {again}, and once every process was restarted with these settings, until it says 0: others may still make keys under an older one"
+    )?;
+    writeln!(
+        out,
+        "{slug}: keep older key-encryption keys, and older versions in a KMS, for as long as there are backups from before"
+    )?;
+    Ok(())
 }
 
 async fn rotate_data(
@@ -137,6 +200,51 @@ async fn rotate_data(
         "{slug}: {keys} data keys replaced; from {from} on the workers seal anew what they sealed, and say so in the audit log when all is done"
     )?;
     Ok(())
+}
+
+async fn destroy(
+    settings: &Settings,
+    foundation: &Foundation,
+    named: &str,
+    out: &mut dyn Write,
+) -> Result<Ended, CommandError> {
+    for (slug, tenant) in chosen(settings, foundation, Some(named))? {
+        let entry =
+            AuditEntry::new(operator(), Action::Delete, "operations").with_detail(Detail::new().code("what", "keys"));
+        let note = match foundation.signer(tenant).await {
+            Ok(signer) => Some((entry, signer)),
+            // Again: a process that was still running may have made one more meanwhile.
+            Err(VaultError::Destroyed { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let destroyed = foundation.db.execute(Destroy { tenant, note }).await?;
+        writeln!(
+            out,
+            "{slug}: {destroyed} data keys destroyed; processes that run forget theirs within two minutes; run it again then, and take the practice out of the settings"
+        )?;
+        writeln!(
+            out,
+            "{slug}: backups hold the data keys still, wrapped: destroy the key-encryption key too, or let the backups run out"
+        )?;
+    }
+    Ok(Ended::Well)
+}
+
+/// Destroys a tenant's data keys and says so in its audit log: with the last use of the key that signs it.
+struct Destroy {
+    tenant: Id<Tenant>,
+    note: Option<(AuditEntry, AuditSigner)>,
+}
+
+impl DbCommand for Destroy {
+    type Output = u64;
+    type Error = DbError;
+    async fn run(&self, tx: &mut Tx) -> Result<u64, DbError> {
+        if let Some((entry, signer)) = &self.note {
+            record(tx, entry, signer).await?;
+        }
+        destroy_keys(tx, self.tenant).await
+    }
 }
 
 fn entry(what: &'static str, keys: usize) -> AuditEntry {

@@ -66,7 +66,6 @@ async fn local_keys_are_replaced_under_load_without_a_failure() {
             rotating.rotate_kek(CLINIC).await.unwrap();
             rotating.rotate_data_keys(CLINIC).await.unwrap();
             clock.advance(KEYS_FRESH_FOR);
-            rotating.rotate_search_key(CLINIC).await.unwrap();
             tokio::task::yield_now().await;
         }
     })

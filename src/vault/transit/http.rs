@@ -6,8 +6,16 @@ use crate::{
     vault::KeyBytes,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header::HeaderValue, redirect::Policy};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+use bytes::Bytes;
+use reqwest::{
+    Client, Method, RequestBuilder, Response, StatusCode,
+    header::{CONTENT_TYPE, HeaderValue},
+    redirect::Policy,
+};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use std::time::Duration;
 use tracing::Instrument as _;
 use url::Url;
@@ -19,6 +27,8 @@ const CONNECTS_WITHIN: Duration = Duration::from_secs(2);
 const ANSWERS_WITHIN: Duration = Duration::from_secs(4);
 /// The longest answer that is read, in bytes. A key of very many versions takes some tens of thousands.
 const LONGEST_ANSWER: usize = 256 * 1024;
+/// More than a request or an answer takes, in bytes, in which a data key stands.
+const HOLDS_A_KEY: usize = 16 * 1024;
 
 /// No HTTP client could be made for the KMS.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +74,7 @@ impl Engine {
             request = request.header("X-Vault-Namespace", namespace);
         }
         if let Some(body) = body {
-            request = request.json(body);
+            request = request.header(CONTENT_TYPE, "application/json").body(wiped(body)?);
         }
         let answered = answered(request).instrument(exchange.span()).await;
         match &answered {
@@ -74,7 +84,7 @@ impl Engine {
         }
         let (status, body) = answered?;
         if !status.is_success() {
-            return Err(Refusal::of(status));
+            return Err(Refusal::of(status, &body));
         }
         let answer: Answer<A> = serde_json::from_slice(&body).map_err(|_| Refusal::Unreadable)?;
         Ok(answer.data)
@@ -105,29 +115,25 @@ impl Engine {
     }
 }
 
-/// The status of the answer, and its body.
+/// The body of a request, wiped once it is sent. What the TLS library encrypts it in is not ours to wipe.
+fn wiped(body: &impl Serialize) -> Result<Bytes, Refusal> {
+    let mut json = Zeroizing::new(Vec::with_capacity(HOLDS_A_KEY));
+    serde_json::to_writer(&mut *json, body).map_err(|_| Refusal::Unreachable)?;
+    Ok(Bytes::from_owner(json))
+}
+
+/// The status of the answer, and its body where that is one to be read.
 async fn answered(request: RequestBuilder) -> Result<(StatusCode, Zeroizing<Vec<u8>>), Refusal> {
     // What reqwest says of an error may hold the URL, and is left out.
     let answer = request.send().await.map_err(|_| Refusal::Unreachable)?;
     let status = answer.status();
-    let body = whole(answer).await?;
-    if status.is_client_error() && serde_json::from_slice::<Errors>(&body).is_err() {
-        // A proxy or a balancer says so, which knows nothing of the key.
-        return Err(Refusal::Unreadable);
-    }
-    Ok((status, body))
-}
-
-/// What the KMS itself says of a request that it refuses: <https://developer.hashicorp.com/vault/api-docs#error-response>.
-/// Not read further; it may repeat what was sent.
-#[derive(Deserialize)]
-struct Errors {
-    #[serde(rename = "errors")]
-    _errors: Vec<serde::de::IgnoredAny>,
+    let read = status.is_success() || status.is_client_error();
+    Ok((status, if read { whole(answer).await? } else { Zeroizing::default() }))
 }
 
 async fn whole(mut answer: Response) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-    let mut body = Zeroizing::new(Vec::new());
+    // One that grows leaves copies behind.
+    let mut body = Zeroizing::new(Vec::with_capacity(HOLDS_A_KEY));
     while let Some(chunk) = answer.chunk().await.map_err(|_| Refusal::Unreachable)? {
         if body.len().saturating_add(chunk.len()) > LONGEST_ANSWER {
             return Err(Refusal::Unreadable);
@@ -162,14 +168,24 @@ pub(super) enum Refusal {
         "it cannot do it with this key (HTTP status 400): the key was deleted there, or is derived or of a type without associated data; use aes256-gcm96"
     )]
     Invalid,
+    #[error(
+        "it answers with HTTP status {0}, but not as the KMS does; check tenants.transit.address and what stands before the KMS"
+    )]
+    NotItsOwn(u16),
+    #[error(
+        "the key is exportable, derived, or of a type without associated data; make one of type aes256-gcm96 that is neither"
+    )]
+    Unfit,
     #[error("it answers with HTTP status {0}")]
     Other(u16),
 }
 
 impl Refusal {
-    /// The statuses of <https://developer.hashicorp.com/vault/api-docs#http-status-codes>.
-    fn of(status: StatusCode) -> Self {
+    /// The statuses of <https://developer.hashicorp.com/vault/api-docs#http-status-codes>. Whatever stands before the KMS
+    /// may answer with the same ones: a no counts where `body` is the KMS's own.
+    fn of(status: StatusCode, body: &[u8]) -> Self {
         match status.as_u16() {
+            status @ 400..500 if serde_json::from_slice::<Errors>(body).is_err() => Self::NotItsOwn(status),
             400 => Self::Invalid,
             403 => Self::Forbidden,
             404 => Self::Missing,
@@ -183,8 +199,13 @@ impl Refusal {
     /// Whether it says nothing of the key and the token: neither was taken away.
     pub(super) const fn may_pass(self) -> bool {
         match self {
-            Self::Unreachable | Self::Unreadable | Self::TokenUnread | Self::Redirects(_) | Self::Away(_) => true,
-            Self::Forbidden | Self::Missing | Self::Invalid | Self::Other(_) => false,
+            Self::Unreachable
+            | Self::Unreadable
+            | Self::TokenUnread
+            | Self::Redirects(_)
+            | Self::Away(_)
+            | Self::NotItsOwn(_) => true,
+            Self::Forbidden | Self::Missing | Self::Invalid | Self::Unfit | Self::Other(_) => false,
         }
     }
 }
@@ -231,6 +252,14 @@ struct Answer<A> {
     data: A,
 }
 
+/// What stands in every no of the KMS (<https://developer.hashicorp.com/vault/api-docs#error-response>). It may tell of
+/// the request, and is not kept.
+#[derive(Deserialize)]
+struct Errors {
+    #[serde(rename = "errors")]
+    _errors: Vec<IgnoredAny>,
+}
+
 /// `POST encrypt/KEY`
 #[derive(Serialize)]
 pub(super) struct Encrypt {
@@ -259,6 +288,21 @@ pub(super) struct Decrypted {
 #[derive(Deserialize)]
 pub(super) struct KeyRead {
     pub(super) latest_version: u64,
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
+    #[serde(default)]
+    derived: bool,
+    #[serde(default)]
+    exportable: bool,
+}
+
+impl KeyRead {
+    /// Whether data keys may be wrapped under it: it binds them to their rows, and nobody can copy it out.
+    pub(super) fn is_fit(&self) -> bool {
+        let kind = self.kind.as_deref();
+        let binds = kind.is_none_or(|kind| matches!(kind, "aes256-gcm96" | "aes128-gcm96" | "chacha20-poly1305"));
+        binds && !self.derived && !self.exportable
+    }
 }
 
 #[cfg(test)]
@@ -267,12 +311,17 @@ mod tests {
 
     #[test]
     fn only_what_speaks_of_the_key_or_the_token_ends_the_use_of_open_keys() {
-        let passes = |status: u16| Refusal::of(StatusCode::from_u16(status).unwrap()).may_pass();
+        let of = |status: u16, body: &str| Refusal::of(StatusCode::from_u16(status).unwrap(), body.as_bytes());
+        let passes = |status: u16| of(status, "{\"errors\":[]}").may_pass();
         for status in [301, 307, 408, 412, 429, 472, 473, 500, 502, 503, 504] {
             assert!(passes(status), "{status}");
         }
         for status in [400, 401, 403, 404, 405, 410] {
             assert!(!passes(status), "{status}");
+            for body in ["", "<html>Forbidden</html>", "{}", "{\"errors\":\"no\"}", "[\"errors\"]"] {
+                assert!(of(status, body).may_pass(), "{status} {body}: a proxy's");
+            }
+            assert!(!of(status, "{\"errors\":[\"permission denied\"],\"warnings\":null}").may_pass());
         }
     }
 }

@@ -51,6 +51,11 @@ impl TransitKey {
         format!("{}v{version}", self.prefix())
     }
 
+    /// Whether a version of this key wrapped it.
+    fn wraps(&self, wrapped: &WrappedKey) -> bool {
+        wrapped.kek.starts_with(&self.prefix())
+    }
+
     fn prefix(&self) -> String {
         format!("{SCHEME}{}/{}:", self.mount, self.key)
     }
@@ -116,6 +121,9 @@ impl Engine {
     async fn latest(&self) -> Result<String, VaultError> {
         let answer: KeyRead =
             self.ask(Method::GET, "keys", None::<&()>).await.map_err(|refusal| self.refused(refusal))?;
+        if !answer.is_fit() {
+            return Err(self.refused(Refusal::Unfit));
+        }
         Ok(self.key.kek(answer.latest_version))
     }
 
@@ -136,6 +144,13 @@ impl KeyProvider for TransitKeks {
 
     fn outage(&self, tenant: Id<Tenant>) -> Option<Outage> {
         self.wrapping(tenant).map(|engine| engine.key.outage)
+    }
+
+    fn asks_outside(&self, tenant: Id<Tenant>, wrapped: Option<&WrappedKey>) -> bool {
+        match wrapped {
+            Some(wrapped) => self.tenants.get(&tenant).is_some_and(|engine| engine.key.wraps(wrapped)),
+            None => self.wrapping(tenant).is_some(),
+        }
     }
 
     fn current_kek(&self, tenant: Id<Tenant>) -> BoxFuture<'_, Result<String, VaultError>> {
@@ -164,7 +179,7 @@ impl KeyProvider for TransitKeks {
         context: &'a [u8],
     ) -> BoxFuture<'a, Result<KeyBytes, VaultError>> {
         match self.tenants.get(&tenant) {
-            Some(engine) if wrapped.kek.starts_with(&engine.key.prefix()) => engine.unwrap(wrapped, context).boxed(),
+            Some(engine) if engine.key.wraps(wrapped) => engine.unwrap(wrapped, context).boxed(),
             Some(engine) if wrapped.kek.starts_with(SCHEME) => {
                 let given = format!("only {} is", engine.key.prefix().trim_end_matches(':'));
                 ready(Err(VaultError::WrongKek { tenant, needed: wrapped.kek.clone(), given })).boxed()

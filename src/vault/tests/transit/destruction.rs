@@ -17,23 +17,37 @@ async fn a_key_deleted_in_the_kms_makes_what_it_sealed_unreadable_for_good() {
     for vault in [&vault, &kms.vault()] {
         kms.bench.clock.advance(SignedDuration::from_mins(5));
         let refused = opens(vault, &sealed).await.unwrap_err();
-        assert!(matches!(refused, VaultError::DamagedKey { .. }), "a key of the same name is another: {refused}");
+        assert!(matches!(refused, VaultError::ProviderRefuses { .. }), "a key of the same name is another: {refused}");
     }
     assert!(matches!(kms.vault().check(CLINIC).await, Err(VaultError::DamagedKey { .. })), "and refused at the start");
 }
 
 #[tokio::test]
-async fn a_key_made_anew_between_two_asks_seals_nothing_that_could_not_be_opened_again() {
-    let kms = Kms::start().await;
-    let vault = kms.vault();
-    let sealed = seal(&vault).await.unwrap();
-    kms.engine.delete();
-    kms.engine.make_anew();
-    kms.bench.clock.advance(SignedDuration::from_mins(5));
-    for refused in [opens(&vault, &sealed).await.map(drop), seal(&vault).await.map(drop)] {
-        assert!(matches!(&refused, Err(VaultError::DamagedKey { .. })), "{refused:?}");
+async fn data_keys_that_were_destroyed_are_forgotten_by_every_process_and_no_others_are_made() {
+    let bench = Bench::new();
+    let (vault, idle) = (bench.vault(), bench.vault());
+    let sealed = vault.seal(CLINIC, CLINICAL, HERE, b"text").await.unwrap();
+    let theirs = vault.seal(OTHER, CLINICAL, HERE, b"theirs").await.unwrap();
+    idle.open(CLINIC, HERE, &sealed).await.unwrap();
+    idle.ask_where_due(CLINIC).await.unwrap();
+    for record in bench.store.records.lock().unwrap().iter_mut().filter(|record| record.tenant == CLINIC) {
+        record.state = KeyState::Destroyed;
+        record.wrapped = WrappedKey { kek: String::new(), bytes: Vec::new() };
+        record.check_value.clear();
     }
-    assert_eq!(vault.failing_key_providers(), 1);
+    bench.clock.advance(KEYS_FRESH_FOR);
+    let is_destroyed =
+        |refused: Option<VaultError>| matches!(refused, Some(VaultError::Destroyed { tenant }) if tenant == CLINIC);
+    assert!(is_destroyed(idle.ask_where_due(CLINIC).await.err()));
+    vault.ask_where_due(CLINIC).await.unwrap_err();
+    for vault in [&vault, &idle, &bench.vault()] {
+        assert!(is_destroyed(vault.open(CLINIC, HERE, &sealed).await.err()));
+        assert!(is_destroyed(vault.seal(CLINIC, CLINICAL, HERE, b"x").await.err()));
+        assert!(is_destroyed(vault.seal(CLINIC, RetentionClass::Session, HERE, b"x").await.err()));
+        assert!(is_destroyed(vault.index_token(CLINIC, "number", "+12125550123").await.err()));
+        assert!(is_destroyed(vault.check(CLINIC).await.err()));
+    }
+    assert_eq!(&**vault.open(OTHER, HERE, &theirs).await.unwrap(), b"theirs");
 }
 
 #[tokio::test]

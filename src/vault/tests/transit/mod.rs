@@ -2,7 +2,10 @@
 
 mod destruction;
 mod outage;
+mod proof;
 mod refusals;
+mod replacing;
+mod sharing;
 
 use super::*;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -30,8 +33,16 @@ struct State {
     deleted: AtomicBool,
     /// Answered instead, where it is not 0.
     status: AtomicU16,
-    /// Answers are pages, as from a proxy that knows nothing of the engine.
-    proxy: AtomicBool,
+    /// Whether that comes from a proxy before it.
+    proxied: AtomicBool,
+    /// `min_decryption_version`, or the oldest version that was not trimmed.
+    oldest: AtomicU64,
+    /// Decryptions that are refused before one is done, as by a standby that lags behind.
+    lagging: AtomicUsize,
+    /// Calls that are answered before it goes away, where it is not 0.
+    goes_away_after: AtomicUsize,
+    /// What else `read key` says of it.
+    exportable: AtomicBool,
     calls: AtomicUsize,
     kept: Mutex<HashMap<String, (String, String)>>,
 }
@@ -40,7 +51,11 @@ impl Transit {
     /// <https://developer.hashicorp.com/vault/api-docs/secret/transit>: `read key`, `encrypt data`, `decrypt data`.
     fn answer(&self, request: &Request) -> Result<Value, u16> {
         let state = &self.0;
-        state.calls.fetch_add(1, Ordering::SeqCst);
+        let call = state.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        let answered = state.goes_away_after.load(Ordering::SeqCst);
+        if answered != 0 && call > answered {
+            return Err(503);
+        }
         if request.headers.get("X-Vault-Token").is_none_or(|token| token != TOKEN) {
             return Err(403);
         }
@@ -58,16 +73,29 @@ impl Transit {
         let mut kept = state.kept.lock().unwrap();
         match (request.method.as_str(), request.url.path()) {
             ("GET", "/v1/kms/transit/keys/elm") if deleted => Err(404),
-            ("GET", "/v1/kms/transit/keys/elm") => Ok(json!({ "latest_version": latest, "type": "aes256-gcm96" })),
+            ("GET", "/v1/kms/transit/keys/elm") => {
+                let exportable = state.exportable.load(Ordering::SeqCst);
+                Ok(json!({ "latest_version": latest, "type": "aes256-gcm96", "exportable": exportable }))
+            }
             // The policy allows `update`, not `create`: the key is not made anew.
             ("POST", "/v1/kms/transit/encrypt/elm") if deleted => Err(403),
             ("POST", "/v1/kms/transit/encrypt/elm") => {
-                let ciphertext = format!("vault:v{latest}:{}", STANDARD.encode(kept.len().to_string()));
+                let ciphertext = format!("vault:v{latest}:{}", STANDARD.encode(call.to_string()));
                 kept.insert(ciphertext.clone(), (text("plaintext")?, text("associated_data")?));
                 Ok(json!({ "ciphertext": ciphertext, "key_version": latest }))
             }
             ("POST", "/v1/kms/transit/decrypt/elm") => {
-                let (plaintext, bound_to) = kept.get(&text("ciphertext")?).ok_or(400_u16)?;
+                let lags = |left: usize| left.checked_sub(1);
+                if state.lagging.fetch_update(Ordering::SeqCst, Ordering::SeqCst, lags).is_ok() {
+                    return Err(400);
+                }
+                let ciphertext = text("ciphertext")?;
+                let version =
+                    ciphertext.strip_prefix("vault:v").and_then(|rest| rest.split_once(':')).ok_or(400_u16)?.0;
+                if version.parse::<u64>().map_err(|_| 400_u16)? < state.oldest.load(Ordering::SeqCst) {
+                    return Err(400);
+                }
+                let (plaintext, bound_to) = kept.get(&ciphertext).ok_or(400_u16)?;
                 if *bound_to == text("associated_data")? { Ok(json!({ "plaintext": plaintext })) } else { Err(400) }
             }
             _ => Err(404),
@@ -78,9 +106,23 @@ impl Transit {
         self.0.status.store(status, Ordering::SeqCst);
     }
 
-    pub(super) fn answers_like_a_proxy(&self, status: u16) {
-        self.0.proxy.store(true, Ordering::SeqCst);
+    /// A proxy before it answers instead.
+    fn proxy_answers_with(&self, status: u16) {
+        self.0.proxied.store(true, Ordering::SeqCst);
         self.fails_with(status);
+    }
+
+    /// `POST keys/elm/config` with `min_decryption_version`, or `POST keys/elm/trim`.
+    fn decrypts_from(&self, version: u64) {
+        self.0.oldest.store(version, Ordering::SeqCst);
+    }
+
+    fn lags_for(&self, decryptions: usize) {
+        self.0.lagging.store(decryptions, Ordering::SeqCst);
+    }
+
+    fn goes_away_after(&self, calls: usize) {
+        self.0.goes_away_after.store(if calls == 0 { 0 } else { self.calls() + calls }, Ordering::SeqCst);
     }
 
     /// `POST keys/elm/rotate`
@@ -113,8 +155,8 @@ impl Respond for Transit {
     fn respond(&self, request: &Request) -> ResponseTemplate {
         match self.answer(request) {
             Ok(data) => ResponseTemplate::new(200).set_body_json(json!({ "request_id": "r", "data": data })),
-            Err(status) if self.0.proxy.load(Ordering::SeqCst) => {
-                ResponseTemplate::new(status).set_body_string("<html>default backend</html>")
+            Err(status) if self.0.proxied.load(Ordering::SeqCst) => {
+                ResponseTemplate::new(status).set_body_string("<html>Forbidden</html>")
             }
             Err(status) => ResponseTemplate::new(status).set_body_json(json!({ "errors": ["no"] })),
         }

@@ -3,7 +3,7 @@
 use super::*;
 use futures_util::future::join_all;
 
-/// What one ask takes: reading the key, wrapping and unwrapping, and unwrapping what is stored.
+/// What one ask takes: reading the key, wrapping and unwrapping, and unwrapping a data key in use.
 const ASK: usize = 4;
 
 #[tokio::test]
@@ -118,61 +118,6 @@ async fn a_key_that_was_taken_away_in_the_kms_is_forgotten_at_the_next_ask() {
         kms.bench.clock.advance(SignedDuration::from_mins(5));
         assert!(opens(&vault, &sealed).await.unwrap(), "{status}: access was given back");
     }
-}
-
-#[tokio::test]
-async fn what_a_proxy_in_front_says_takes_no_key_away() {
-    for status in [400, 401, 403, 404] {
-        let kms = Kms::start().await;
-        let vault = kms.vault();
-        let sealed = seal(&vault).await.unwrap();
-        kms.engine.answers_like_a_proxy(status);
-        kms.bench.clock.advance(SignedDuration::from_mins(5));
-        assert!(opens(&vault, &sealed).await.unwrap(), "{status}");
-        assert_eq!(vault.failing_key_providers(), 1, "{status}");
-    }
-}
-
-#[tokio::test]
-async fn a_process_that_nobody_uses_forgets_the_keys_too() {
-    let kms = Kms::start().await;
-    let vault = kms.vault();
-    let sealed = seal(&vault).await.unwrap();
-    kms.engine.fails_with(403);
-    kms.bench.clock.advance(SignedDuration::from_mins(5));
-    assert!(vault.ask_key_provider(CLINIC).await.is_err());
-    // Nothing is left that could survive an outage.
-    kms.engine.fails_with(503);
-    kms.bench.clock.advance(SignedDuration::from_secs(10));
-    assert!(opens(&vault, &sealed).await.is_err());
-}
-
-#[tokio::test]
-async fn a_process_that_cannot_open_a_key_uses_up_none_of_its_seals() {
-    let kms = Kms::start().await;
-    seal(&kms.vault()).await.unwrap();
-    let cold = kms.vault();
-    cold.check(CLINIC).await.unwrap();
-    kms.engine.fails_with(503);
-    let reserved = async || kms.bench.vault().list_keys(CLINIC).await.unwrap()[0].reserved;
-    let before = reserved().await;
-    for _ in 0..3 {
-        assert!(seal(&cold).await.is_err());
-        kms.bench.clock.advance(SignedDuration::from_secs(20));
-    }
-    assert_eq!(reserved().await, before);
-}
-
-#[tokio::test]
-async fn keys_that_are_rotated_have_successors_should_the_kms_go_away() {
-    let kms = Kms::start().await;
-    let vault = kms.vault();
-    let before = seal(&vault).await.unwrap();
-    vault.rotate_data_keys(CLINIC).await.unwrap();
-    let after = seal(&vault).await.unwrap();
-    assert_ne!(before.key_id(), after.key_id());
-    let keys = vault.list_keys(CLINIC).await.unwrap();
-    assert_eq!(keys.iter().filter(|key| key.purpose.seals()).count(), 2, "the successor was made by the rotation");
 }
 
 #[tokio::test]
