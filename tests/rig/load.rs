@@ -17,7 +17,7 @@ use tokio::{sync::watch, task::JoinSet};
 pub(crate) enum Phase {
     /// They answer this way and that, and write unasked.
     Busy,
-    /// They answer simply, so that every question ends; each new number has them answer the last one once more.
+    /// They answer simply, so that every question ends; each new number has them answer one of the last once more.
     Ending(u32),
     /// They put their phones away.
     Over,
@@ -25,6 +25,8 @@ pub(crate) enum Phase {
 
 /// How often a patient looks at the phone, in milliseconds.
 const LOOKS: (u64, u64) = (300, 900);
+/// How many of the texts that asked for something a patient goes back over.
+const LOOKS_BACK: usize = 4;
 /// Of a hundred looks so many end in words that nobody asked for.
 const UNASKED: u64 = 12;
 /// Who says STOP and START again and again.
@@ -44,7 +46,7 @@ impl Phone {
     pub(crate) async fn live(mut self) {
         let mut seen = 0;
         let mut nudged = 0;
-        let mut asked: Option<String> = None;
+        let mut asked: Vec<String> = Vec::new();
         let mut writing = JoinSet::new();
         loop {
             let pause = LOOKS.0 + below(&self.chance, LOOKS.1 - LOOKS.0);
@@ -54,9 +56,7 @@ impl Phone {
                 Phase::Over => break,
                 Phase::Ending(nudge) if nudge > nudged => {
                     nudged = nudge;
-                    // A "C" to what asks for nothing in particular, so that the next question may come.
-                    if let Some(body) = asked.as_deref() {
-                        let answer = self.answer(body, false).unwrap_or("C".to_owned());
+                    if let Some(answer) = self.once_more(&asked, nudge) {
                         self.write(&mut writing, answer);
                     }
                 }
@@ -67,7 +67,7 @@ impl Phone {
                 texts.iter().filter(|one| text(one, "/direction") != "inbound").map(|one| text(one, "/body")).collect();
             for body in received.iter().skip(seen) {
                 if body.contains("Reply") || body.contains("Responda") {
-                    asked = Some((*body).to_owned());
+                    asked.push((*body).to_owned());
                 }
                 if let Some(answer) = self.answer(body, phase == Phase::Busy) {
                     self.write(&mut writing, answer);
@@ -80,6 +80,15 @@ impl Phone {
             }
         }
         while writing.join_next().await.is_some() {}
+    }
+
+    /// What a patient says who goes back over the thread: texts may have overtaken each other, so the one that still
+    /// waits for an answer need not be the last. A "C" to what asks for nothing in particular, so that the next question
+    /// may come.
+    fn once_more(&self, asked: &[String], nudge: u32) -> Option<String> {
+        let back = usize::try_from(nudge).unwrap_or(0) % LOOKS_BACK.min(asked.len().max(1));
+        let body = asked.iter().rev().nth(back)?;
+        Some(self.answer(body, false).unwrap_or("C".to_owned()))
     }
 
     fn write(&self, writing: &mut JoinSet<()>, words: String) {

@@ -52,6 +52,7 @@ mod quiet;
 mod stage;
 #[cfg(test)]
 mod stored;
+mod stuck;
 #[cfg(test)]
 mod visits;
 

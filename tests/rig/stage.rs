@@ -11,6 +11,7 @@ use crate::{
     processes::{Installation, Sandbox},
     quiet::{self, Settled},
     stored::Stored,
+    stuck,
     visits::{self, Before, Visits},
 };
 use anyhow::{Context as _, Result, bail};
@@ -179,7 +180,9 @@ impl Stage {
                 continue;
             }
             if left.is_empty() || over {
-                return Ok(left.into_iter().map(|(what, count)| format!("{count} {what}")).collect());
+                let mut told: Vec<String> = left.into_iter().map(|(what, count)| format!("{count} {what}")).collect();
+                told.extend(stuck::explain(stored).await?);
+                return Ok(told);
             }
             // Only those that wait for an answer: more texts would only keep the service busy.
             if last_nudge.elapsed() > NUDGE && *phase.borrow() != Phase::Over && quiet::held(stored).await? > 0 {
