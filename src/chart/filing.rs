@@ -102,16 +102,16 @@ impl Filing {
                 let until = self.instruments.now().checked_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
                 return Err(JobError::Postpone { code: "text-leaving", until });
             }
-            match self.file_text(&ehr, &due).instrument(about_text("file", due.message)).await {
+            match self.file_text((&ehr, &job), &due).instrument(about_text("file", due.message)).await {
                 Ok(()) => {}
-                Err(error) => self.reject(&ehr, &due, error).await?,
+                Err(error) => self.reject((&ehr, &job), &due, error).await?,
             }
         }
         Ok(())
     }
 
     /// One text that the EHR will not take does not keep the others out of the chart: people see to it.
-    async fn reject(&self, ehr: &Ehr, due: &Due, error: EhrError) -> Result<(), JobError> {
+    async fn reject(&self, (ehr, job): (&Ehr, &LeasedJob), due: &Due, error: EhrError) -> Result<(), JobError> {
         let code = match error {
             EhrError::Refused { code } => code,
             EhrError::NotFound => "ehr-not-found",
@@ -119,7 +119,7 @@ impl Filing {
             error => return Err(error.into()),
         };
         metrics::counter!("chartwire_filing_rejected_total").increment(1);
-        Ok(self.note(ehr, due, None, Some(code)).await?)
+        Ok(self.note((ehr, job), due, None, Some(code)).await?)
     }
 
     /// The texts that the chart does not show as they are, in the order in which they came and left: one may have waited
@@ -150,33 +150,33 @@ impl Filing {
             .collect()
     }
 
-    async fn file_text(&self, ehr: &Ehr, due: &Due) -> Result<(), EhrError> {
+    async fn file_text(&self, (ehr, job): (&Ehr, &LeasedJob), due: &Due) -> Result<(), EhrError> {
         let Some(text) = self.thread.find(ehr.tenant, due.message).await.map_err(unreadable)? else { return Ok(()) };
         let written = match &due.filed {
-            Some(filed) => self.update(ehr, &text, filed).await?,
-            None => self.create(ehr, &text).await?,
+            Some(filed) => self.update((ehr, job), &text, filed).await?,
+            None => self.create((ehr, job), &text).await?,
         };
-        self.note(ehr, due, Some(written), None).await
+        self.note((ehr, job), due, Some(written), None).await
     }
 
-    async fn create(&self, ehr: &Ehr, text: &TextRecord) -> Result<WrittenRef, EhrError> {
+    async fn create(&self, (ehr, job): (&Ehr, &LeasedJob), text: &TextRecord) -> Result<WrittenRef, EhrError> {
         let parties = self.parties(ehr, text).await?;
         let reader = Reader { actor: Actor::System("chart"), purpose: "filing", request: None };
         let words = self.thread.open(ehr.tenant, &[text], &reader).await.map_err(unreadable)?;
         let words = words.first().ok_or(EhrError::Unreadable)?;
         let body = communication::communication(text, words.as_str(), &parties);
-        let intent = WriteIntent { tenant: ehr.tenant, words: communication::identifier(text) };
+        let intent = intent(job, communication::identifier(text));
         if let Some(carrier_id) = &text.carrier_id
             && let Some(found) = self.filed_before_restore(ehr, carrier_id).await?
         {
-            return self.update(ehr, text, &Filed { reference: found.reference }).await;
+            return self.update((ehr, job), text, &Filed { reference: found.reference }).await;
         }
         let begun = self.ledger.was_begun(&intent).await?;
         let written = self.ledger.create(ehr, &intent, "Communication", &body).await?;
         metrics::counter!("chartwire_texts_filed_total").increment(1);
         if begun {
             // What is there may be the text as it was when that was tried, and it has come further meanwhile.
-            return self.update(ehr, text, &Filed { reference: written.reference }).await;
+            return self.update((ehr, job), text, &Filed { reference: written.reference }).await;
         }
         Ok(written)
     }
@@ -189,13 +189,17 @@ impl Filing {
     }
 
     /// Brings a filed text up to date: read, compare, and change only what differs.
-    async fn update(&self, ehr: &Ehr, text: &TextRecord, filed: &Filed) -> Result<WrittenRef, EhrError> {
+    async fn update(
+        &self,
+        (ehr, job): (&Ehr, &LeasedJob),
+        text: &TextRecord,
+        filed: &Filed,
+    ) -> Result<WrittenRef, EhrError> {
         let target: ResourceRef = filed.reference.parse().map_err(|_| EhrError::Unreadable)?;
         let (status, reason) = communication::status(text);
         let resource = ehr.client.read(&target).await?;
         let current = CommunicationView::read(&resource)?;
-        let words = format!("{} {status}", communication::identifier(text));
-        let intent = WriteIntent { tenant: ehr.tenant, words };
+        let intent = intent(job, format!("{} {status}", communication::identifier(text)));
         let shown = serde_json::to_value(current.status).ok();
         if shown.as_ref().and_then(|shown| shown.as_str()) == Some(status) {
             let version = current.version.map(|version| version.as_str().to_owned());
@@ -242,12 +246,13 @@ impl Filing {
 
     async fn note(
         &self,
-        ehr: &Ehr,
+        (ehr, job): (&Ehr, &LeasedJob),
         due: &Due,
         written: Option<WrittenRef>,
         code: Option<&'static str>,
     ) -> Result<(), EhrError> {
         let command = NoteFiled {
+            job: job.clone(),
             tenant: ehr.tenant,
             message: due.message,
             state: due.state.clone(),
@@ -258,6 +263,11 @@ impl Filing {
         };
         Ok(self.db.execute(command).await?)
     }
+}
+
+/// A conversation's texts are written by its one job.
+fn intent(job: &LeasedJob, words: String) -> WriteIntent {
+    WriteIntent { tenant: job.tenant, words, sole_writer: Some(job.clone()) }
 }
 
 fn unreadable<E: std::error::Error + 'static>(error: E) -> EhrError {
@@ -280,6 +290,8 @@ impl Command for Enqueue {
 }
 
 struct NoteFiled {
+    /// Who lost it meanwhile has nothing to say about the chart any more.
+    job: LeasedJob,
     tenant: Id<Tenant>,
     message: Id<Message>,
     state: String,
@@ -294,6 +306,9 @@ impl Command for NoteFiled {
     type Output = ();
     type Error = DbError;
     async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
+        if !self.job.is_held_in(tx).await? {
+            return Err(DbError::NotFound);
+        }
         tx.execute(
             sql("INSERT INTO chart_filing (tenant, message, reference, version, state, code, filed_at) VALUES ($1, $2, $3, $4, $5, $6, $7) \
                  ON CONFLICT (tenant, message) DO UPDATE SET reference = COALESCE(excluded.reference, chart_filing.reference), \

@@ -1,24 +1,23 @@
-//! The write ledger: every write is pending before it is sent, and written, rejected or unknown afterwards (law 5).
+//! The write ledger: every write is pending before it is sent, and written, rejected or unknown afterwards (law 5);
+//! overtaken, where it does not matter any more whether it was made.
 
-use super::{Ehr, EhrError};
+use super::{
+    Ehr, EhrError,
+    ledger_rows::{Begin, Entry, NOT_SENT, Settle},
+};
 use crate::{
-    audit::{self, Action, Actor, AuditEntry, AuditSigner, Detail},
-    db::{Command, Db, DbError, Recovery, Row, Tx, sql},
+    audit::AuditSigner,
+    db::{Db, DbError, Recovery, sql},
     fhir::{IfNoneExist, PatchOperation, Resource, SearchMethod, SearchParams, WriteOutcome},
+    jobs::LeasedJob,
     kernel::{Id, Instruments, Tenant},
     vault::Vault,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::Value;
-
-/// Marks ids of rows in the ledger.
-pub(super) enum EhrWrite {}
 
 /// The system of our identifiers (RFC 8141 names, as FHIR's own examples use it).
 pub const IDENTIFIER_SYSTEM: &str = "urn:ietf:rfc:3986";
-
-/// The code of a pending row whose last try has certainly not arrived.
-const NOT_SENT: &str = "not-sent";
 
 /// For how long after a recovery every create is looked up first: longer than any is tried.
 const LOOKED_UP_FOR: SignedDuration = SignedDuration::from_hours(14 * 24);
@@ -30,6 +29,9 @@ pub struct WriteIntent {
     pub tenant: Id<Tenant>,
     /// The same words mean the same write; for a create also the value of the identifier that goes into it.
     pub words: String,
+    /// The job that alone writes the resource, where there is such a job. Without its lease nothing is begun, and what it
+    /// has begun on the resource before is settled by what it writes now.
+    pub sole_writer: Option<LeasedJob>,
 }
 
 /// A resource as the EHR has confirmed it.
@@ -47,14 +49,6 @@ pub struct Ledger {
     db: Db,
     vault: Vault,
     instruments: Instruments,
-}
-
-struct Entry {
-    state: String,
-    reference: Option<String>,
-    version: Option<String>,
-    /// An earlier try may have arrived, although nobody heard of it.
-    uncertain: bool,
 }
 
 impl Ledger {
@@ -197,17 +191,23 @@ impl Ledger {
         Ok(self.last(intent).await?.is_some())
     }
 
-    /// Notes that the EHR shows what the write of this intent was to bring about: one whose answer nobody heard is written.
+    /// Notes that the EHR shows what the write of this intent was to bring about: one whose answer nobody heard is
+    /// written, and what the sole writer has begun on the resource before is overtaken.
     ///
     /// # Errors
     /// [`EhrError::Db`] and [`EhrError::Vault`].
     pub async fn shown(&self, intent: &WriteIntent, written: &WrittenRef) -> Result<(), EhrError> {
-        match self.last(intent).await? {
-            Some((state, _)) if state == "pending" || state == "unknown" => {
-                self.settle(intent, "written", Some(written), None).await
-            }
-            _ => Ok(()),
+        let open = sql("SELECT 1 AS open FROM ehr_write WHERE tenant = $1 AND state IN ('pending', 'unknown') \
+             AND (intent = $2 OR ($4 = 1 AND resource = $3)) LIMIT 1");
+        let open = open
+            .bind(intent.tenant)
+            .bind(intent.words.clone())
+            .bind(written.reference.clone())
+            .bind(i64::from(intent.sole_writer.is_some()));
+        if self.db.optional(open).await?.is_some() {
+            self.settle(intent, "written", Some(written), None).await?;
         }
+        Ok(())
     }
 
     async fn failed(&self, intent: &WriteIntent, outcome: WriteOutcome) -> Result<EhrError, EhrError> {
@@ -287,92 +287,4 @@ fn edited(resource: &Resource, operations: &[PatchOperation]) -> Result<Value, E
     // An operation that does not fit, or a test that fails, says that the resource is not what the caller believed.
     json_patch::patch(&mut body, &patch).map_err(|_| EhrError::Conflict)?;
     Ok(body)
-}
-
-struct Begin {
-    id: Id<EhrWrite>,
-    intent: WriteIntent,
-    operation: &'static str,
-    resource: String,
-    now: Timestamp,
-}
-
-impl Command for Begin {
-    type Output = Entry;
-    type Error = DbError;
-    async fn run(&self, tx: &mut Tx) -> Result<Entry, DbError> {
-        let known = tx
-            .optional(
-                sql("SELECT state, reference, version, code FROM ehr_write WHERE tenant = $1 AND intent = $2")
-                    .bind(self.intent.tenant)
-                    .bind(self.intent.words.clone()),
-            )
-            .await?;
-        // What is written stays written, so that a create is not made twice; an edit is tried whenever it is asked for.
-        let stays = self.operation == "create" && known.as_ref().is_some_and(|row| is_written(row) == Ok(true));
-        let (id, words, resource) = (self.id, self.intent.words.clone(), self.resource.clone());
-        if !stays {
-            tx.execute(
-                sql("INSERT INTO ehr_write (tenant, id, intent, operation, resource, state, attempts, created_at, updated_at) \
-                     VALUES ($1, $2, $3, $4, $5, 'pending', 1, $6, $6) \
-                     ON CONFLICT (tenant, intent) DO UPDATE SET state = 'pending', code = NULL, operation = excluded.operation, \
-                     attempts = ehr_write.attempts + 1, updated_at = excluded.updated_at")
-                .bind(self.intent.tenant)
-                .bind(id)
-                .bind(words)
-                .bind(self.operation)
-                .bind(resource)
-                .bind(self.now),
-            )
-            .await?;
-        }
-        let Some(row) = known else {
-            return Ok(Entry { state: "pending".to_owned(), reference: None, version: None, uncertain: false });
-        };
-        let state: String = row.get("state")?;
-        let not_sent = row.get::<Option<String>>("code")?.as_deref() == Some(NOT_SENT);
-        Ok(Entry {
-            uncertain: matches!(state.as_str(), "pending" | "unknown") && !not_sent,
-            state,
-            reference: row.get("reference")?,
-            version: row.get("version")?,
-        })
-    }
-}
-
-fn is_written(row: &Row) -> Result<bool, DbError> {
-    Ok(row.get::<String>("state")? == "written")
-}
-
-struct Settle {
-    intent: WriteIntent,
-    state: &'static str,
-    written: Option<WrittenRef>,
-    code: Option<&'static str>,
-    now: Timestamp,
-    signer: AuditSigner,
-}
-
-impl Command for Settle {
-    type Output = ();
-    type Error = DbError;
-    async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
-        tx.execute(
-            sql("UPDATE ehr_write SET state = $3, reference = COALESCE($4, reference), version = COALESCE($5, version), code = $6, updated_at = $7 \
-                 WHERE tenant = $1 AND intent = $2")
-            .bind(self.intent.tenant)
-            .bind(self.intent.words.clone())
-            .bind(self.state)
-            .bind(self.written.as_ref().map(|written| written.reference.clone()))
-            .bind(self.written.as_ref().and_then(|written| written.version.clone()))
-            .bind(self.code)
-            .bind(self.now),
-        )
-        .await?;
-        let ended = if self.state == "written" { audit::Outcome::Success } else { audit::Outcome::Failed };
-        let entry = AuditEntry::new(Actor::System("ehr"), Action::EhrWrite, "ledger")
-            .ended(ended)
-            .with_detail(Detail::new().code("state", self.state).foreign_id("intent", &self.intent.words));
-        audit::record(tx, &entry, &self.signer).await.map(|_| ())
-    }
 }

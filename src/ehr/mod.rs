@@ -8,6 +8,7 @@ mod capabilities;
 mod change;
 mod error;
 mod ledger;
+mod ledger_rows;
 mod refill;
 mod roles;
 mod scheduling;

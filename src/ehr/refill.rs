@@ -158,7 +158,7 @@ impl Refills {
             return Ok(RefillOutcome::NotRunning);
         };
         let body = task(request, medication_request, patient, prescriber(&prescription).as_ref(), now);
-        let intent = WriteIntent { tenant: ehr.tenant, words: request.to_owned() };
+        let intent = WriteIntent { tenant: ehr.tenant, words: request.to_owned(), sole_writer: None };
         Ok(RefillOutcome::Requested(self.ledger.create(ehr, &intent, "Task", &body).await?))
     }
 }

@@ -53,6 +53,19 @@ impl LeasedJob {
         self.attempt > self.max_attempts
     }
 
+    /// Whether this process still has the job; until the transaction ends nobody takes it over. A process that was cut
+    /// off for longer than its lease begins nothing new behind the back of whoever does the job now.
+    ///
+    /// # Errors
+    /// [`DbError`] as the database refuses or is away.
+    pub async fn is_held_in(&self, tx: &mut Tx) -> Result<bool, DbError> {
+        let lock = if tx.is_postgres() { "FOR SHARE" } else { "" };
+        let text = format!(
+            "SELECT 1 AS held FROM job WHERE tenant = $1 AND id = $2 AND lease_token = $3 AND state = 'leased' {lock}"
+        );
+        Ok(tx.optional(sql_built(text).bind(self.tenant).bind(self.id).bind(self.token)).await?.is_some())
+    }
+
     /// Finishes the job in the transaction of its effect, so that both are there or neither.
     ///
     /// # Errors

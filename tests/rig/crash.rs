@@ -72,6 +72,7 @@ pub(crate) async fn run(options: &Options) -> Result<bool> {
         service.stop().await?;
     }
     let found = stage.hold_books(&stored, (&deeds, &settled, &mayhem.blows.at), &mut wrong).await?;
+    stage.keep_tables(&stored, &wrong).await?;
     stored.db.close().await;
     stage.ask_commands(&mut wrong)?;
     println!("{}", report(options, (&mayhem.blows, &deeds), (&found, &settled), began.elapsed()));

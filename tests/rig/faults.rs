@@ -81,6 +81,7 @@ pub(crate) async fn run(options: &Options) -> Result<bool> {
         println!("{}", report(&deeds, (&found, &settled), began.elapsed()));
     }
     scene.service.stop().await?;
+    stage.keep_tables(&stored, &wrong).await?;
     stored.db.close().await;
     stage.ask_commands(&mut wrong)?;
     wrong.dedup();

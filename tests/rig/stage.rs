@@ -218,6 +218,18 @@ impl Stage {
         Ok(())
     }
 
+    /// Keeps the tables of a run that did not end well: a PostgreSQL of the rig's own goes away with it.
+    pub(crate) async fn keep_tables(&self, stored: &Stored, wrong: &[String]) -> Result<()> {
+        if !wrong.is_empty() {
+            let mut file = String::new();
+            for (table, rows) in stored.tables().await? {
+                file.push_str(&format!("== {table}\n{rows}\n"));
+            }
+            std::fs::write(self.folder.join("tables.txt"), file)?;
+        }
+        Ok(())
+    }
+
     /// Tells what does not agree, and keeps the folder of a run that did not end well.
     pub(crate) fn tell(&mut self, wrong: &[String]) {
         for what in wrong.iter().take(MOST_TOLD) {

@@ -190,7 +190,7 @@ impl Scheduling {
 }
 
 fn move_intent(ehr: &Ehr, appointment: &ResourceRef, slot: &ResourceRef, holder: Id<SlotHolder>) -> WriteIntent {
-    WriteIntent { tenant: ehr.tenant, words: format!("move {appointment} {slot} {holder}") }
+    WriteIntent { tenant: ehr.tenant, words: format!("move {appointment} {slot} {holder}"), sole_writer: None }
 }
 
 /// What is to be done about the appointment so that it stands at `slot`.

@@ -223,7 +223,7 @@ pub(super) fn hold_intent(ehr: &Ehr, slot: &ResourceRef, holder: Id<SlotHolder>)
 }
 
 fn slot_intent(ehr: &Ehr, what: &str, slot: &ResourceRef, holder: Id<SlotHolder>) -> WriteIntent {
-    WriteIntent { tenant: ehr.tenant, words: format!("{what} {slot} {holder}") }
+    WriteIntent { tenant: ehr.tenant, words: format!("{what} {slot} {holder}"), sole_writer: None }
 }
 
 /// The appointment is what counts. An EHR that keeps its slots itself may refuse, and then it has its reasons. `false`:

@@ -82,7 +82,11 @@ impl Scheduling {
 }
 
 fn intent(ehr: &Ehr, what: &str, visit: &VisitChange) -> WriteIntent {
-    WriteIntent { tenant: ehr.tenant, words: format!("{what} {} {}", visit.appointment, visit.holder) }
+    WriteIntent {
+        tenant: ehr.tenant,
+        words: format!("{what} {} {}", visit.appointment, visit.holder),
+        sole_writer: None,
+    }
 }
 
 fn cancelled(resource: &Resource, visit: &VisitChange) -> Result<Step, EhrError> {

@@ -1,6 +1,7 @@
 //! Writes and scheduling against an EHR over HTTP that takes, refuses and loses them.
 
 mod holds;
+mod sole_writer;
 
 use super::*;
 use crate::{
