@@ -128,7 +128,9 @@ impl Sealer {
     }
 
     async fn tenants_with_unsealed_rows(&self) -> Result<Vec<Id<Tenant>>, DbError> {
-        let rows = self.db.all(sql("SELECT DISTINCT tenant FROM audit_row WHERE seq IS NULL")).await?;
+        // In the order of the index of what is not sealed; a bare DISTINCT walks through the whole log on SQLite.
+        let rows = sql("SELECT tenant, COUNT(id) AS unsealed FROM audit_row WHERE seq IS NULL GROUP BY tenant");
+        let rows = self.db.all(rows).await?;
         rows.iter().map(|row| row.get("tenant")).collect()
     }
 

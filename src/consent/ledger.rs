@@ -127,10 +127,12 @@ pub struct Entry {
     pub period: Period,
 }
 
-/// The entries of a patient and of those who were merged into them, the newest first.
+/// The entries of a patient and of those who were merged into them, the newest first. Two lookups of patients: of one with
+/// OR SQLite makes a walk through all of the tenant's.
 const OF_PATIENT: &str = "SELECT e.id, e.patient, e.number_token, e.category, e.decision, e.source, e.wording, e.recorded_by, \
      e.effective_at, e.starts_at, e.ends_at FROM consent_entry e WHERE e.tenant = $1 AND e.patient IN \
-     (SELECT p.id FROM patient p WHERE p.tenant = $1 AND (p.id = $2 OR p.merged_into = $2)) \
+     (SELECT id FROM patient WHERE tenant = $1 AND id = $2 \
+     UNION ALL SELECT id FROM patient WHERE tenant = $1 AND merged_into = $2) \
      ORDER BY e.effective_at DESC, e.id DESC";
 
 impl Entry {

@@ -8,13 +8,14 @@
 use super::{Intake, quarantine};
 use crate::{
     consent::{self, Category, Decision, NewEntry, Period, Source},
-    db::{Command, DbError, Query, Row, Tx, sql},
+    db::{Command, DbError, Query, Row, Tx, sql_built},
     ehr::{Ehr, EhrError},
     fhir::{
         Parsed, ResourceRef, SearchMethod, SearchParams,
         views::{ConsentProvisionType, ConsentState, ConsentView},
     },
     kernel::{Id, Instruments, Patient, Tenant},
+    patient::WITH_MERGED,
 };
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -153,10 +154,10 @@ fn consent_of(origin: &str) -> &str {
 
 /// What the EHR's Consents have said about a patient, the newest first.
 fn of_ehr(tenant: Id<Tenant>, patient: Id<Patient>) -> Query {
-    sql("SELECT e.category, e.decision, e.origin FROM consent_entry e WHERE e.tenant = $1 AND e.source = $3 \
-         AND e.origin IS NOT NULL AND e.patient IN \
-         (SELECT p.id FROM patient p WHERE p.tenant = $1 AND (p.id = $2 OR p.merged_into = $2)) \
-         ORDER BY e.recorded_at DESC, e.id DESC")
+    sql_built(format!(
+        "SELECT e.category, e.decision, e.origin FROM consent_entry e WHERE e.tenant = $1 AND e.source = $3 \
+         AND e.origin IS NOT NULL AND e.patient IN {WITH_MERGED} ORDER BY e.recorded_at DESC, e.id DESC"
+    ))
     .bind(tenant)
     .bind(patient)
     .bind(Source::Fhir.code())

@@ -223,8 +223,8 @@ pub async fn in_flight_at(
 ) -> Result<Vec<Id<Attempt>>, DbError> {
     let rows = tx
         .all(
-            sql("SELECT a.id FROM message m JOIN attempt a ON a.tenant = m.tenant AND a.message = m.id \
-                 WHERE m.tenant = $1 AND m.number_token = $2 AND m.direction = 'out' AND a.committed_at <= $3 \
+            sql("SELECT a.id FROM message m CROSS JOIN attempt a WHERE a.tenant = m.tenant AND a.message = m.id \
+                 AND m.tenant = $1 AND m.number_token = $2 AND m.direction = 'out' AND a.committed_at <= $3 \
                  AND (a.settled_at IS NULL OR a.settled_at > $3) ORDER BY a.id DESC LIMIT 10")
             .bind(tenant)
             .bind(number_token)

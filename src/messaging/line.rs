@@ -139,8 +139,8 @@ pub(super) async fn note_settled(
     now: Timestamp,
 ) -> Result<(), DbError> {
     tx.execute(
-        sql("UPDATE number_line SET unsettled_attempt = (SELECT a.id FROM message m JOIN attempt a ON a.tenant = m.tenant AND a.message = m.id \
-             WHERE m.tenant = $1 AND m.number_token = $2 AND m.direction = 'out' AND m.class = 'emergency' AND a.settled_at IS NULL AND a.id <> $3 ORDER BY a.id LIMIT 1) \
+        sql("UPDATE number_line SET unsettled_attempt = (SELECT a.id FROM message m CROSS JOIN attempt a \
+             WHERE a.tenant = m.tenant AND a.message = m.id AND m.tenant = $1 AND m.number_token = $2 AND m.direction = 'out' AND m.class = 'emergency' AND a.settled_at IS NULL AND a.id <> $3 ORDER BY a.id LIMIT 1) \
              WHERE tenant = $1 AND number_token = $2 AND unsettled_attempt = $3")
             .bind(tenant)
             .bind(number)

@@ -140,8 +140,9 @@ impl ReadBack {
         created_at: Option<Timestamp>,
     ) -> Result<Option<Id<Attempt>>, DbError> {
         let latest = created_at.map_or(Timestamp::MAX, |at| at.checked_add(CLOCKS_APART).unwrap_or(at));
-        let query = sql("SELECT a.id FROM message m JOIN attempt a ON a.tenant = m.tenant AND a.message = m.id \
-             WHERE m.tenant = $1 AND m.number_token = $2 AND m.direction = 'out' AND m.content_hash = $3 \
+        let query =
+            sql("SELECT a.id FROM message m CROSS JOIN attempt a WHERE a.tenant = m.tenant AND a.message = m.id \
+             AND m.tenant = $1 AND m.number_token = $2 AND m.direction = 'out' AND m.content_hash = $3 \
              AND a.state IN ('committed', 'unknown') AND a.committed_at <= $4 ORDER BY a.id LIMIT 1");
         let row = self.settler.db.optional(query.bind(tenant).bind(token).bind(*hash).bind(latest)).await?;
         row.map(|row| row.get("id")).transpose()

@@ -7,6 +7,7 @@ use crate::{
     consent::Category,
     db::{Db, DbError, Row, sql},
     kernel::{Id, Instruments, Language, Patient, Phi, Tenant},
+    patient::WITH_MERGED,
     vault::{Place, Sealed, Vault},
 };
 use jiff::Timestamp;
@@ -75,8 +76,10 @@ pub struct TextRecord {
     number: Sealed,
 }
 
-const COLUMNS: &str = "id, direction, conversation, patient, our_number, number_token, number, class, category, language, author, template_key, \
-     in_response_to, about, workflow, body, state, state_reason, carrier_id, media_count, segments, created_at, received_at, sent_at, delivered_at";
+const COLUMNS: &str = "m.id, m.direction, m.conversation, m.patient, m.our_number, m.number_token, m.number, m.class, m.category, \
+    m.language, m.author, m.template_key, m.in_response_to, m.about, m.workflow, m.body, m.state, \
+    m.state_reason, m.carrier_id, m.media_count, m.segments, m.created_at, m.received_at, m.sent_at, \
+    m.delivered_at";
 
 fn read(row: &Row) -> Result<TextRecord, MessagingError> {
     let body = row.get::<Option<Vec<u8>>>("body")?.map(Sealed::from_bytes).transpose()?;
@@ -130,7 +133,7 @@ impl Thread {
     /// # Errors
     /// [`MessagingError`] when the database is away.
     pub async fn find(&self, tenant: Id<Tenant>, message: Id<Message>) -> Result<Option<TextRecord>, MessagingError> {
-        let text = format!("SELECT {COLUMNS} FROM message WHERE tenant = $1 AND id = $2");
+        let text = format!("SELECT {COLUMNS} FROM message m WHERE m.tenant = $1 AND m.id = $2");
         let row = self.db.optional(crate::db::sql_built(text).bind(tenant).bind(message)).await?;
         row.as_ref().map(read).transpose()
     }
@@ -146,8 +149,8 @@ impl Thread {
         limit: u32,
     ) -> Result<Vec<TextRecord>, MessagingError> {
         let text = format!(
-            "SELECT {COLUMNS} FROM message WHERE tenant = $1 AND patient IN \
-             (SELECT p.id FROM patient p WHERE p.tenant = $1 AND (p.id = $2 OR p.merged_into = $2)) ORDER BY id DESC LIMIT $3"
+            "SELECT {COLUMNS} FROM {WITH_MERGED} AS whole CROSS JOIN message m \
+             WHERE m.tenant = $1 AND m.patient = whole.id ORDER BY m.id DESC LIMIT $3"
         );
         let rows = self.db.all(crate::db::sql_built(text).bind(tenant).bind(patient).bind(limit)).await?;
         rows.iter().rev().map(read).collect()
@@ -160,8 +163,8 @@ impl Thread {
     /// [`MessagingError`] when the database is away.
     pub async fn unknown(&self, tenant: Id<Tenant>, patient: Id<Patient>) -> Result<Vec<TextRecord>, MessagingError> {
         let text = format!(
-            "SELECT {COLUMNS} FROM message WHERE tenant = $1 AND state = 'unknown' AND patient IN \
-             (SELECT p.id FROM patient p WHERE p.tenant = $1 AND (p.id = $2 OR p.merged_into = $2)) ORDER BY id"
+            "SELECT {COLUMNS} FROM {WITH_MERGED} AS whole CROSS JOIN message m \
+             WHERE m.tenant = $1 AND m.patient = whole.id AND m.state = 'unknown' ORDER BY m.id"
         );
         let rows = self.db.all(crate::db::sql_built(text).bind(tenant).bind(patient)).await?;
         rows.iter().map(read).collect()

@@ -1,14 +1,14 @@
 //! Finding patients, and taking in what the EHR tells of them.
 
 use super::{
-    EhrPatient, NumberKind, PatientError, PatientNumber, PatientRecord, PersonName,
+    EhrPatient, NumberKind, PatientError, PatientNumber, PatientRecord, PersonName, WITH_MERGED,
     holder::WITH_NUMBER,
     refresh::{SealedNumber, WritePatient, Written},
     zone,
 };
 use crate::{
     audit::AuditSigner,
-    db::{Command, Db, DbError, Row, Tx, sql},
+    db::{Command, Db, DbError, Row, Tx, sql, sql_built},
     kernel::{Id, Instruments, Language, Patient, Phi, PhoneNumber, Tenant},
     vault::{IndexToken, Place, RetentionClass, Sealed, Vault},
 };
@@ -197,9 +197,11 @@ impl Directory {
     /// # Errors
     /// [`PatientError::Db`] when the database is away.
     pub async fn ids_of(&self, tenant: Id<Tenant>, patient: Id<Patient>) -> Result<Vec<Id<Patient>>, PatientError> {
-        let query = sql("SELECT id FROM patient WHERE tenant = $1 AND (id = $2 OR merged_into = $2) ORDER BY id");
-        let rows = self.db.all(query.bind(tenant).bind(patient)).await?;
-        Ok(rows.iter().map(|row| row.get("id")).collect::<Result<_, DbError>>()?)
+        let query = sql_built(WITH_MERGED.to_owned()).bind(tenant).bind(patient);
+        let rows = self.db.all(query).await?;
+        let mut ids: Vec<Id<Patient>> = rows.iter().map(|row| row.get("id")).collect::<Result<_, DbError>>()?;
+        ids.sort_unstable();
+        Ok(ids)
     }
 
     /// Keeps the names of the patient's medications and conditions for the content guard.

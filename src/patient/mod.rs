@@ -18,6 +18,11 @@ pub use zone::{zones_of, zones_of_state};
 
 use crate::{db::DbError, vault::VaultError};
 
+/// The ids of a patient, and of those who were merged into them, as a subselect over `$1`, the tenant, and `$2`, the
+/// patient. Two lookups: of one with OR SQLite makes a walk through all of the tenant's patients.
+pub const WITH_MERGED: &str = "(SELECT id FROM patient WHERE tenant = $1 AND id = $2 \
+    UNION ALL SELECT id FROM patient WHERE tenant = $1 AND merged_into = $2)";
+
 /// What can go wrong with patients. Names nobody.
 #[derive(Debug, thiserror::Error)]
 pub enum PatientError {

@@ -138,7 +138,8 @@ impl WritePatient {
             return Ok(());
         }
         for statement in [
-            "UPDATE patient SET merged_into = $3 WHERE tenant = $1 AND (id = $2 OR merged_into = $2)",
+            "UPDATE patient SET merged_into = $3 WHERE tenant = $1 AND merged_into = $2",
+            "UPDATE patient SET merged_into = $3 WHERE tenant = $1 AND id = $2",
             "UPDATE patient_ehr_id SET patient = $3, replaced = 1 WHERE tenant = $1 AND patient = $2",
         ] {
             tx.execute(sql(statement).bind(self.tenant).bind(from).bind(into)).await?;

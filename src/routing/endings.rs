@@ -309,9 +309,8 @@ impl FollowUp {
              WHERE m.tenant = $1 AND m.conversation = $2 AND m.id <> $3 AND m.direction = 'out' \
              AND m.state IN ('undelivered', 'failed', 'dropped') \
              AND NOT EXISTS (SELECT 1 FROM staff_task own WHERE own.tenant = m.tenant AND own.message = m.id AND own.reason = $4) \
-             AND m.created_at > COALESCE((SELECT MAX(done.closed_at) FROM staff_task done \
-             JOIN message o ON o.tenant = done.tenant AND o.id = done.message \
-             WHERE done.tenant = $1 AND o.conversation = $2 AND done.reason = $4 AND done.team = $5), 0) ORDER BY m.id DESC",
+             AND m.created_at > COALESCE((SELECT MAX(done.closed_at) FROM message o CROSS JOIN staff_task done \
+             WHERE o.tenant = $1 AND o.conversation = $2 AND done.tenant = o.tenant AND done.message = o.id AND done.reason = $4 AND done.team = $5), 0) ORDER BY m.id DESC",
         );
         let query = query
             .bind(self.tenant)

@@ -49,6 +49,8 @@ mod outage;
 #[cfg(test)]
 mod outbound;
 #[cfg(test)]
+mod plans;
+#[cfg(test)]
 mod postgres;
 #[cfg(test)]
 mod quiet_hours;

@@ -3,10 +3,11 @@
 use super::{LiveInbox, failed, scope::StoredReading};
 use crate::{
     consent::{self, Category, Standing},
-    db::{Command, Db, DbError, Row, Tx, sql},
+    db::{Command, Db, DbError, Row, Tx, sql, sql_built},
     http::inbox::source::{InboxError, Visit},
     kernel::{Id, Patient, Phi, Tenant},
     messaging::Message,
+    patient::WITH_MERGED,
     vault::{Place, Sealed},
 };
 use jiff::Timestamp;
@@ -55,11 +56,13 @@ impl LiveInbox {
         patient: Id<Patient>,
         limit: u32,
     ) -> Result<HashMap<Id<Message>, StoredReading>, InboxError> {
-        let query = sql("SELECT r.message, r.intents, r.sentiment, r.urgency, r.certain, r.reasons FROM reading r \
-             JOIN message m ON m.tenant = r.tenant AND m.id = r.message WHERE m.tenant = $1 AND m.patient IN \
-             (SELECT p.id FROM patient p WHERE p.tenant = $1 AND (p.id = $2 OR p.merged_into = $2)) \
-             ORDER BY m.id DESC LIMIT $3");
-        let rows = self.db.all(query.bind(tenant).bind(patient).bind(limit)).await.map_err(failed)?;
+        let query = format!(
+            "SELECT r.message, r.intents, r.sentiment, r.urgency, r.certain, r.reasons \
+             FROM {WITH_MERGED} AS whole CROSS JOIN message m CROSS JOIN reading r \
+             WHERE m.tenant = $1 AND m.patient = whole.id AND r.tenant = m.tenant AND r.message = m.id \
+             ORDER BY m.id DESC LIMIT $3"
+        );
+        let rows = self.db.all(sql_built(query).bind(tenant).bind(patient).bind(limit)).await.map_err(failed)?;
         let read = rows.iter().map(|row| Ok((row.get("message")?, reading(row)?)));
         read.collect::<Result<_, DbError>>().map_err(failed)
     }
@@ -71,11 +74,13 @@ impl LiveInbox {
         patient: Id<Patient>,
         limit: u32,
     ) -> Result<HashMap<Id<Message>, StoredFiling>, InboxError> {
-        let query = sql("SELECT f.message, f.reference, f.code FROM chart_filing f \
-             JOIN message m ON m.tenant = f.tenant AND m.id = f.message WHERE m.tenant = $1 AND m.patient IN \
-             (SELECT p.id FROM patient p WHERE p.tenant = $1 AND (p.id = $2 OR p.merged_into = $2)) \
-             ORDER BY m.id DESC LIMIT $3");
-        let rows = self.db.all(query.bind(tenant).bind(patient).bind(limit)).await.map_err(failed)?;
+        let query = format!(
+            "SELECT f.message, f.reference, f.code \
+             FROM {WITH_MERGED} AS whole CROSS JOIN message m CROSS JOIN chart_filing f \
+             WHERE m.tenant = $1 AND m.patient = whole.id AND f.tenant = m.tenant AND f.message = m.id \
+             ORDER BY m.id DESC LIMIT $3"
+        );
+        let rows = self.db.all(sql_built(query).bind(tenant).bind(patient).bind(limit)).await.map_err(failed)?;
         let read = rows.iter().map(|row| {
             let filed = row.get::<Option<String>>("reference")?.is_some();
             Ok((row.get("message")?, StoredFiling { filed, refused: row.get("code")? }))
@@ -89,14 +94,17 @@ impl LiveInbox {
         tenant: Id<Tenant>,
         patient: Id<Patient>,
     ) -> Result<Option<Visit>, InboxError> {
-        let query = sql("SELECT a.fhir_id, a.start_at, a.labels, \
+        let query = format!(
+            "SELECT a.fhir_id, a.start_at, a.labels, \
              (SELECT COUNT(*) FROM message m WHERE m.tenant = a.tenant AND m.patient = a.patient AND m.template_key = 'confirmed' \
               AND m.about = 'Appointment/' || a.fhir_id AND m.state <> 'dropped' \
               AND (m.about_version IS NULL OR m.about_version = CAST(a.start_at AS TEXT))) AS confirmations \
-             FROM appointment a WHERE a.tenant = $1 AND a.start_at > $3 AND a.status IN ('booked', 'pending', 'proposed') AND a.patient IN \
-             (SELECT p.id FROM patient p WHERE p.tenant = $1 AND (p.id = $2 OR p.merged_into = $2)) ORDER BY a.start_at LIMIT 1");
+             FROM {WITH_MERGED} AS whole CROSS JOIN appointment a WHERE a.tenant = $1 AND a.patient = whole.id \
+             AND a.start_at > $3 AND a.status IN ('booked', 'pending', 'proposed') ORDER BY a.start_at LIMIT 1"
+        );
         let now = self.instruments.now();
-        let Some(row) = self.db.optional(query.bind(tenant).bind(patient).bind(now)).await.map_err(failed)? else {
+        let query = sql_built(query).bind(tenant).bind(patient).bind(now);
+        let Some(row) = self.db.optional(query).await.map_err(failed)? else {
             return Ok(None);
         };
         let fhir_id: String = row.get("fhir_id").map_err(failed)?;
