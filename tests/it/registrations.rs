@@ -142,7 +142,7 @@ fn blocks(markdown: &str) -> Vec<String> {
 struct Given(&'static str);
 
 impl Given {
-    fn to(block: &str) -> Self {
+    fn for_block(block: &str) -> Self {
         Self(if block.contains("\"ES384\"") { ES384.as_str() } else { RS384.as_str() })
     }
 }
@@ -186,7 +186,7 @@ roles = [{{ system = "http://terminology.hl7.org/CodeSystem/practitioner-role", 
         );
         text.push_str(&ehr);
     }
-    Settings::parse(&text, Path::new("/etc/chartwire"), &Given::to(block))
+    Settings::parse(&text, Path::new("/etc/chartwire"), &Given::for_block(block))
         .unwrap_or_else(|error| panic!("{whose}: {error}"))
 }
 
@@ -272,7 +272,7 @@ fn every_scope_is_read_in_both_spellings_and_has_its_reason() {
     for ehr in EHRS {
         for app in document(ehr).apps {
             let level = if app.is_launch() { ScopeLevel::User } else { ScopeLevel::System };
-            let mut chosen = BTreeSet::new();
+            let mut chosen: BTreeSet<&str> = BTreeSet::new();
             for asked in &app.scopes {
                 let AskedScope { v2, v1, feature, reason, without } = asked;
                 assert!(is_read(v2, level), "{ehr}: {v2} is no scope of this app");
