@@ -6,7 +6,7 @@ use crate::{
     fhir::ServerBase,
     http::{
         inbox::{live::ClinicPages, source::Embedding},
-        smart::{LaunchSite, PublishedKeys},
+        smart::{CALLBACK_PATH, LaunchSite, PublishedKeys},
     },
     kernel::{Id, Tenant},
     smart::{EhrServer, LaunchRegistration},
@@ -28,7 +28,8 @@ pub(super) fn sites(settings: &Settings, ids: &HashMap<String, Id<Tenant>>) -> R
 }
 
 fn site(settings: &Settings, tenant: &TenantSettings, id: Id<Tenant>) -> Result<LaunchSite, AppError> {
-    let callback = settings.server.public_url.join("smart/callback");
+    // Relative: the service may stand under a path of its host.
+    let callback = settings.server.public_url.join(CALLBACK_PATH.trim_start_matches('/'));
     let redirect_uri = callback.map_err(|_| AppError::Settings("server.public_url makes no addresses"))?;
     let client = ehr_servers::registration(&tenant.ehr.launch, &tenant.ehr.launch_scopes)?;
     let registration = |iss: &String| -> Result<_, AppError> {

@@ -61,6 +61,8 @@ mod recipient;
 #[cfg(test)]
 mod recovery;
 #[cfg(test)]
+mod registrations;
+#[cfg(test)]
 mod rereading;
 #[cfg(test)]
 mod rooms;

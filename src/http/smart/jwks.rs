@@ -12,6 +12,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+/// Where EHRs fetch our public keys from. `?registration=` and a name narrows the document to one registration.
+pub const JWKS_PATH: &str = "/.well-known/jwks.json";
+
 /// How long an EHR may keep the document: a new key must be published this long before it signs.
 const KEPT: &str = "public, max-age=900";
 
@@ -25,7 +28,7 @@ struct Asked {
 
 /// The route, for a [`crate::http::Section::api`].
 pub fn routes(keys: PublishedKeys) -> Router {
-    Router::new().route("/.well-known/jwks.json", get(published)).with_state(Arc::new(keys))
+    Router::new().route(JWKS_PATH, get(published)).with_state(Arc::new(keys))
 }
 
 async fn published(State(keys): State<Arc<PublishedKeys>>, Query(asked): Query<Asked>) -> Result<Response, Failure> {

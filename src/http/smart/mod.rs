@@ -16,7 +16,7 @@ mod jwks;
 mod launch;
 mod pages;
 
-pub use jwks::{PublishedKeys, routes as jwks_routes};
+pub use jwks::{JWKS_PATH, PublishedKeys, routes as jwks_routes};
 
 use super::{Rates, inbox::source::Embedding};
 use crate::{
@@ -32,6 +32,13 @@ use crate::{
 use axum::{Router, routing::get};
 use futures_util::future::BoxFuture;
 use std::{net::IpAddr, sync::Arc};
+
+/// Where an EHR that one practice uses opens the inbox: its launch URL, under `server.public_url`.
+pub const LAUNCH_PATH: &str = "/smart/launch";
+/// Where an EHR that several practices share opens the inbox of one of them, by its slug.
+pub const LAUNCH_OF_TENANT_PATH: &str = "/smart/launch/{tenant}";
+/// Where an EHR sends the browser back to: the one redirect URI, of every practice.
+pub const CALLBACK_PATH: &str = "/smart/callback";
 
 /// One practice as the target of launches.
 #[derive(Debug, Clone)]
@@ -129,8 +136,8 @@ impl Parts {
 /// The routes, for a [`super::Section::pages`].
 pub fn routes(parts: Parts) -> Router {
     Router::new()
-        .route("/smart/launch", get(launch::shared))
-        .route("/smart/launch/{tenant}", get(launch::of_tenant))
-        .route("/smart/callback", get(callback::callback))
+        .route(LAUNCH_PATH, get(launch::shared))
+        .route(LAUNCH_OF_TENANT_PATH, get(launch::of_tenant))
+        .route(CALLBACK_PATH, get(callback::callback))
         .with_state(parts)
 }
