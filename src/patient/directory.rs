@@ -197,7 +197,7 @@ impl Directory {
     /// # Errors
     /// [`PatientError::Db`] when the database is away.
     pub async fn ids_of(&self, tenant: Id<Tenant>, patient: Id<Patient>) -> Result<Vec<Id<Patient>>, PatientError> {
-        let query = sql_built(WITH_MERGED.to_owned()).bind(tenant).bind(patient);
+        let query = sql_built(format!("SELECT id FROM {WITH_MERGED} AS whole")).bind(tenant).bind(patient);
         let rows = self.db.all(query).await?;
         let mut ids: Vec<Id<Patient>> = rows.iter().map(|row| row.get("id")).collect::<Result<_, DbError>>()?;
         ids.sort_unstable();

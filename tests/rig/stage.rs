@@ -19,6 +19,7 @@ use chartwire::{db::sql, kernel::SeededEntropy, sandbox::clinic::persona};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use std::{
     collections::HashSet,
+    fmt::Write as _,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -223,7 +224,7 @@ impl Stage {
         if !wrong.is_empty() {
             let mut file = String::new();
             for (table, rows) in stored.tables().await? {
-                file.push_str(&format!("== {table}\n{rows}\n"));
+                writeln!(file, "== {table}\n{rows}")?;
             }
             std::fs::write(self.folder.join("tables.txt"), file)?;
         }
