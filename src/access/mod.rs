@@ -8,7 +8,8 @@
 //! What always holds:
 //! - What the matrix does not grant is denied; no role, no data (law 7).
 //! - A cookie's value is never stored, only its SHA-256; a name, a draft and a launch's state are stored sealed.
-//! - A role that a new launch no longer finds in the EHR is lost in every session of that person at its next request.
+//! - A role that the EHR no longer gives is lost here within five minutes, in every session of that person; whose roles
+//!   nobody can confirm for half an hour has none.
 //! - Whatever starts, ends or refuses a session stands in the audit log, written in the same transaction.
 
 mod consenting;
@@ -18,6 +19,7 @@ mod journal;
 mod launch;
 mod matrix;
 mod role;
+mod role_clock;
 mod run_out;
 mod session;
 mod session_store;
@@ -32,6 +34,7 @@ pub use matrix::{
     Area, Permission, Scope, Team, may_read, may_read_by_reason, may_reply, may_serve, may_use, narrowest, readers,
 };
 pub use role::{Role, Roles};
+pub use role_clock::{REREAD_EVERY, REREAD_ROLES, RoleClock, RolesNow, UNCONFIRMED_END};
 pub use run_out::{END_RUN_OUT_SESSIONS, LOOK_EVERY};
 pub use session::{
     ABSOLUTE_END, ActiveSession, Activity, IdleTimeout, IdleTimeouts, NewSession, Sessions, StartedSession, TOUCH_EVERY,

@@ -1,7 +1,7 @@
 //! Ends sessions that have run out and of which nobody has asked since, by a job of each practice that comes back.
 
 use super::{
-    AccessError, IdleTimeout, Sessions,
+    AccessError, IdleTimeout, REREAD_ROLES, Sessions,
     session_store::{open_and_quiet, run_out},
 };
 use crate::{
@@ -18,15 +18,18 @@ pub const END_RUN_OUT_SESSIONS: &str = "EndRunOutSessions";
 pub const LOOK_EVERY: SignedDuration = SignedDuration::from_mins(1);
 
 impl Sessions {
-    /// Makes sure that the sessions of these practices are looked after from now on. Called at start; again changes
+    /// Makes sure that the sessions of these practices, and the roles of those who have them, are looked after from now on.
+    /// Called at start; again changes
     /// nothing.
     ///
     /// # Errors
     /// [`JobError`] when the database is away.
     pub async fn schedule(&self, tenants: impl IntoIterator<Item = Id<Tenant>>) -> Result<(), JobError> {
         for tenant in tenants {
-            let job = NewJob::new(&self.instruments, tenant, END_RUN_OUT_SESSIONS, &())?;
-            self.db.execute(Schedule(job.unique("all").attempts(u32::MAX))).await?;
+            for kind in [END_RUN_OUT_SESSIONS, REREAD_ROLES] {
+                let job = NewJob::new(&self.instruments, tenant, kind, &())?;
+                self.db.execute(Schedule(job.unique("all").attempts(u32::MAX))).await?;
+            }
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Sessions as they are stored: the statements, and the one row that everything is decided by.
 
-use super::{Roles, SessionToken, journal::Journaled};
+use super::{Roles, SessionToken, journal::Journaled, role_clock::Present};
 use crate::{
     db::{Command, Db, DbError, Row, Tx, sql, sql_built},
     kernel::{Id, Instruments, Patient, StaffUser, Tenant},
@@ -26,10 +26,13 @@ pub enum Ending {
     Revoked,
     /// The person lost every role in the EHR.
     NoRole,
+    /// The EHR could not be asked about the person's roles for too long.
+    Unconfirmed,
 }
 
 impl Ending {
-    const ALL: [Self; 6] = [Self::SignedOut, Self::Idle, Self::TooOld, Self::Replaced, Self::Revoked, Self::NoRole];
+    const ALL: [Self; 7] =
+        [Self::SignedOut, Self::Idle, Self::TooOld, Self::Replaced, Self::Revoked, Self::NoRole, Self::Unconfirmed];
 
     /// The stored code.
     #[must_use]
@@ -41,6 +44,7 @@ impl Ending {
             Self::Replaced => "replaced",
             Self::Revoked => "revoked",
             Self::NoRole => "no_role",
+            Self::Unconfirmed => "unconfirmed",
         }
     }
 
@@ -117,11 +121,24 @@ pub(super) fn run_out(stored: &StoredSession, idle: SignedDuration, now: Timesta
         Some(Ending::NoRole)
     } else if now.duration_since(stored.started_at) >= super::ABSOLUTE_END {
         Some(Ending::TooOld)
+    } else if now.duration_since(stored.roles_checked_at) >= super::UNCONFIRMED_END {
+        Some(Ending::Unconfirmed)
     } else if now.duration_since(stored.last_seen_at) >= idle {
         Some(Ending::Idle)
     } else {
         None
     }
+}
+
+/// The people with an open session whose roles were last read before `before`, those first who have waited longest.
+pub(super) async fn in_use(db: &Db, tenant: Id<Tenant>, before: Timestamp) -> Result<Vec<Present>, DbError> {
+    let query = sql("SELECT DISTINCT u.id, u.fhir_user, u.roles, u.roles_checked_at \
+         FROM session s CROSS JOIN staff_user u WHERE s.tenant = $1 AND s.ended_at IS NULL AND u.tenant = s.tenant \
+         AND u.id = s.staff_user AND u.roles_checked_at <= $2 ORDER BY u.roles_checked_at, u.id LIMIT 1000");
+    let present = |row: &Row| {
+        Ok(Present { staff: row.get("id")?, fhir_user: row.get("fhir_user")?, roles: roles(row, "roles")? })
+    };
+    db.all(query.bind(tenant).bind(before)).await?.iter().map(present).collect()
 }
 
 /// The open sessions of a person: their ids.

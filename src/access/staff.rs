@@ -96,7 +96,9 @@ impl StaffDirectory {
     /// # Errors
     /// [`AccessError`] as the database fails.
     pub async fn set_roles(&self, tenant: Id<Tenant>, id: Id<StaffUser>, roles: Roles) -> Result<(), AccessError> {
-        self.db.execute(SetRoles { tenant, id, roles, now: self.instruments.now() }).await.map_err(AccessError::from)
+        let checked_at = self.instruments.now();
+        let taken = self.db.execute(SetRoles { tenant, id, roles, checked_at }).await?;
+        if taken { Ok(()) } else { Err(DbError::NotFound.into()) }
     }
 
     async fn refresh_once(&self, person: &NewStaffMember) -> Result<StaffMember, AccessError> {
@@ -177,27 +179,29 @@ impl Command for KeepMember {
     }
 }
 
-struct SetRoles {
-    tenant: Id<Tenant>,
-    id: Id<StaffUser>,
-    roles: Roles,
-    now: Timestamp,
+/// The roles that a person had in the EHR at `checked_at`. Says whether they were taken over: not where newer ones are known.
+pub(super) struct SetRoles {
+    pub(super) tenant: Id<Tenant>,
+    pub(super) id: Id<StaffUser>,
+    pub(super) roles: Roles,
+    pub(super) checked_at: Timestamp,
 }
 
 impl Command for SetRoles {
-    type Output = ();
+    type Output = bool;
     type Error = DbError;
 
-    async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
+    async fn run(&self, tx: &mut Tx) -> Result<bool, DbError> {
         let touched = tx
             .execute(
-                sql("UPDATE staff_user SET roles = $3, roles_checked_at = $4 WHERE tenant = $1 AND id = $2")
-                    .bind(self.tenant)
-                    .bind(self.id)
-                    .bind(self.roles.to_string())
-                    .bind(self.now),
+                sql("UPDATE staff_user SET roles = $3, roles_checked_at = $4 \
+                     WHERE tenant = $1 AND id = $2 AND roles_checked_at <= $4")
+                .bind(self.tenant)
+                .bind(self.id)
+                .bind(self.roles.to_string())
+                .bind(self.checked_at),
             )
             .await?;
-        if touched == 0 { Err(DbError::NotFound) } else { Ok(()) }
+        Ok(touched > 0)
     }
 }

@@ -6,7 +6,7 @@ use super::{
     resealing::{RESEAL_VALUES, Resealer},
 };
 use crate::{
-    access::{END_RUN_OUT_SESSIONS, Sessions},
+    access::{END_RUN_OUT_SESSIONS, REREAD_ROLES, RoleClock, RolesNow, Sessions},
     chart::{self, Filing},
     ehr, feed,
     jobs::{LeasedJob, Outcome, Worker},
@@ -16,7 +16,7 @@ use crate::{
     workflow::{self, Workflows},
 };
 use serde::Deserialize;
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 use tracing::{Instrument as _, Span};
 
 /// What writes to the EHR, or leads to a write or a text, by what our own books say: they are behind after a restore.
@@ -47,6 +47,8 @@ pub(super) fn bind(worker: Worker, rooms: &Rooms, resealer: &Resealer, sessions:
     let worker = ehr_side(worker, rooms);
     let worker = workflows(worker, rooms);
     let worker = on(worker, END_RUN_OUT_SESSIONS, sessions, |room, job| async move { room.look_after(job).await });
+    let clock = RoleClock::new(sessions.clone(), Arc::clone(&rooms.people) as Arc<dyn RolesNow>);
+    let worker = on(worker, REREAD_ROLES, &clock, |room, job| async move { room.reread(job).await });
     on(worker, RESEAL_VALUES, resealer, |room, job| async move { room.reseal(job).await })
 }
 

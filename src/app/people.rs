@@ -1,15 +1,17 @@
-//! What the EHR says of people at a launch: roles of staff, and patients that we have not met.
+//! What the EHR says of people: roles of staff, at a launch and as long as they are here, and patients that we have not met.
 
 use crate::{
+    access::{Roles, RolesNow},
     ehr::{EhrError, Ehrs, mirrored_roles},
     feed::Intake,
     fhir::{ResourceRef, views::PractitionerRoleView},
     http::smart::{PatientIntake, RoleMirror, StaffInEhr},
+    jobs::JobError,
     kernel::{Id, Instruments, Patient, Tenant},
 };
 use futures_util::{FutureExt as _, future::BoxFuture};
 
-/// Every tenant's EHR, as far as launches ask it, in the service's own name.
+/// Every tenant's EHR, as far as launches and sessions ask it, in the service's own name.
 pub(super) struct People {
     pub(super) ehrs: Ehrs,
     pub(super) intake: Intake,
@@ -44,6 +46,17 @@ impl RoleMirror for People {
         fhir_user: &'a ResourceRef,
     ) -> BoxFuture<'a, Result<Option<StaffInEhr>, EhrError>> {
         self.person(tenant, fhir_user).map(if_there).boxed()
+    }
+}
+
+impl RolesNow for People {
+    fn roles<'a>(&'a self, tenant: Id<Tenant>, fhir_user: &'a str) -> BoxFuture<'a, Result<Roles, JobError>> {
+        async move {
+            let Ok(fhir_user) = fhir_user.parse::<ResourceRef>() else { return Ok(Roles::none()) };
+            let person = if_there(self.person(tenant, &fhir_user).await)?;
+            Ok(person.map_or_else(Roles::none, |person| person.roles))
+        }
+        .boxed()
     }
 }
 

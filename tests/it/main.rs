@@ -65,6 +65,8 @@ mod registrations;
 #[cfg(test)]
 mod rereading;
 #[cfg(test)]
+mod roles;
+#[cfg(test)]
 mod rooms;
 #[cfg(test)]
 mod schema;

@@ -138,6 +138,10 @@ async fn refused(
         SessionRefusal::Ended(Ending::TooOld) => {
             ended("Your session has ended", "A session lasts eight hours. What you typed is kept.")
         }
+        SessionRefusal::Ended(Ending::Unconfirmed) => ended(
+            "Your role could not be confirmed",
+            "The EHR has not answered for half an hour. What you typed is kept. Open the patient in the EHR again.",
+        ),
         SessionRefusal::Ended(Ending::Replaced) => replaced(),
         SessionRefusal::Ended(Ending::SignedOut | Ending::Revoked) => signed_out(),
         SessionRefusal::NoRole | SessionRefusal::Ended(Ending::NoRole) => no_role(),
