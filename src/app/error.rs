@@ -74,6 +74,24 @@ pub enum AppError {
         /// The practice's name in URLs.
         slug: String,
     },
+    /// Heads were exported of practices that the database does not know.
+    #[error(
+        "audit.head_folder holds heads of practices that the database does not know ({practices} of them): this is not the database that they were exported from. See that its volume is mounted and database.url names it; if it is lost, put its newest backup back (docs/backup.md); if a backup from before those practices was put back, run `chartwire recover --begin`; if the heads are of another installation, give this one a folder of its own"
+    )]
+    HeadsOfOthers {
+        /// How many.
+        practices: usize,
+    },
+    /// A database that is said to be put back knows nobody.
+    #[error(
+        "the database knows no practice, so it is not the one that was backed up; put the backup into an empty database, and see that database.url names it"
+    )]
+    NoPractice,
+    /// Nothing shows as of when a database was put back.
+    #[error(
+        "the exported audit heads do not show as of when the database was put back, and its own newest rows may be from after that; say it with --since INSTANT, rather too early than too late"
+    )]
+    SinceNotShown,
     /// The settings contradict themselves.
     #[error("the settings cannot be used: {0}")]
     Settings(&'static str),

@@ -65,7 +65,14 @@ impl Gauges {
         let mut readings = Readings::default();
         self.jobs(&mut readings, now).await?;
         self.tasks(&mut readings, now).await?;
-        readings.set("chartwire_recoveries_under_way", &[], Recovery::under_way(&self.db).await?.len());
+        let under_way = Recovery::under_way(&self.db).await?;
+        // A practice that is no longer served has nobody to recover it, and nothing leaves for it.
+        let served = under_way.iter().filter(|recovery| self.slugs.contains_key(&recovery.tenant));
+        readings.set("chartwire_recoveries_under_way", &[], served.count());
+        // Nothing where no backup was ever taken this way: PostgreSQL has its own means.
+        if let Some(taken_at) = self.db.backed_up_at().await? {
+            readings.age("chartwire_backup_age_seconds", &[], taken_at, now);
+        }
         readings.set("chartwire_feeds_refused", &[], feed::refused_feeds(&self.db).await?);
         Ok(readings)
     }

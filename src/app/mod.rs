@@ -19,6 +19,7 @@ pub mod gauges;
 mod handlers;
 mod key_providers;
 mod launches;
+mod marking;
 mod people;
 mod recovering;
 mod refusals;
@@ -130,7 +131,7 @@ impl App {
         tenants::keep_policies(&db, &instruments, &practices).await?;
         std::fs::create_dir_all(&settings.audit.head_folder).map_err(AppError::HeadFolder)?;
         let heads = HeadExport::new(&settings.audit.head_folder);
-        let sealer = Sealer::new(db.clone(), vault.clone(), instruments.clone(), heads.clone());
+        let sealer = Sealer::new(db.clone(), vault.clone(), instruments.clone(), heads.clone(), marking::end_sessions);
         let refusals = Arc::new(CoalescedRefusals::new(instruments.clone()));
         let rates = Arc::new(Rates::new(settings.server.rates, &instruments.clock));
 
@@ -160,7 +161,7 @@ impl App {
         let server = &settings.server;
         let limits = http::Limits::of(server.request_body_limit, server.connections.body_time, server.requests_at_once);
         let router = http::router(sections, limits, &instruments);
-        let health = http::router(vec![health((&db, &vault), &running)], limits, &instruments);
+        let health = http::router(vec![health((&db, &vault), &rooms.practices, &running)], limits, &instruments);
         let gauges = Gauges::new(db.clone(), instruments.clone(), &tenants);
         let app = Self {
             db,
@@ -309,11 +310,11 @@ impl App {
     }
 }
 
-fn health((db, vault): (&Db, &Vault), running: &Running) -> Section {
+fn health((db, vault): (&Db, &Vault), practices: &Arc<Practices>, running: &Running) -> Section {
     let parts = vec![
         http::health::Part::database(db.clone()),
         http::health::Part::feeds(db.clone()),
-        http::health::Part::recovery(db.clone()),
+        http::health::Part::recovery(db.clone(), Arc::clone(practices)),
         http::health::Part::key_providers(vault.clone()),
     ];
     Section::api(http::health::routes(parts, running.metrics.clone()))
@@ -414,6 +415,6 @@ impl Rooms {
             refusals: Arc::clone(refusals),
             rates: Arc::clone(rates),
         });
-        vec![Section::api(twilio), health(stores, running)]
+        vec![Section::api(twilio), health(stores, &self.practices, running)]
     }
 }

@@ -1,21 +1,19 @@
-//! What brings a database that was put back from a backup up to what has happened since: the mark, the reading back, and
-//! the lifting of the mark.
+//! What brings a database that was put back from a backup up to what has happened since: the reading back, and the lifting
+//! of the mark.
 //!
-//! Called by the commands `restore` and `recover`, and at every start. Always: the mark is lifted in one transaction that
+//! Called by the command `recover`, and at every start. Always: the mark is lifted in one transaction that
 //! looks once more at all that it stands on; each step can be repeated.
 
-use super::{App, AppError};
+use super::{App, AppError, marking::end_sessions};
 use crate::{
-    access::end_all_sessions,
-    audit::{self, Action, Actor, AuditEntry, AuditSigner, Detail, HeadExport},
+    audit::{self, Action, Actor, AuditEntry, AuditSigner, Detail},
     db::{
-        Command, Db, DbError, Recovery, Tx,
-        recovery::{self, HowMarked, ReadBackList},
+        Command, DbError, Recovery, Tx,
+        recovery::{self, ReadBackList},
         sql,
     },
     kernel::{Id, Tenant},
-    messaging::{MessagingError, ReceivedBack, SentBack, TEXT_RECEIVED},
-    vault::Vault,
+    messaging::{MessagingError, ReceivedBack, SentBack, TEXT_RECEIVED, carrier_port::Unreadable},
 };
 use jiff::{SignedDuration, Timestamp};
 use std::path::PathBuf;
@@ -24,63 +22,11 @@ use std::path::PathBuf;
 /// committed a little later.
 pub(super) const MARGIN: SignedDuration = SignedDuration::from_mins(10);
 
-/// Marks a tenant's data as put back, ends its sessions, and says so in its audit log.
-pub(super) struct MarkRestored {
-    pub(super) since: Timestamp,
-    pub(super) how: HowMarked,
-    pub(super) now: Timestamp,
-    pub(super) actor: Actor,
-    pub(super) signer: AuditSigner,
-}
-
-impl Command for MarkRestored {
-    type Output = ();
-    type Error = DbError;
-    async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
-        let tenant = self.signer.tenant();
-        recovery::mark(tx, tenant, self.since, self.how, self.now).await?;
-        let ended = end_all_sessions(tx, tenant, self.now).await?;
-        let entry = AuditEntry::new(self.actor.clone(), Action::Edit, "recovery").with_detail(
-            Detail::new()
-                .code("mark", self.how.code())
-                .count("since_ms", self.since.as_millisecond())
-                .count("sessions_ended", i64::try_from(ended).unwrap_or(i64::MAX)),
-        );
-        audit::record(tx, &entry, &self.signer).await.map(|_| ())
-    }
-}
-
-/// Marks a tenant that no key is configured for: it has no log to write to, and nobody serves it.
-pub(super) struct MarkUnserved {
-    pub(super) tenant: Id<Tenant>,
-    pub(super) since: Timestamp,
-    pub(super) how: HowMarked,
-    pub(super) now: Timestamp,
-}
-
-impl Command for MarkUnserved {
-    type Output = ();
-    type Error = DbError;
-    async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
-        recovery::mark(tx, self.tenant, self.since, self.how, self.now).await
-    }
-}
-
-/// The instant from which on `tenant`'s data may be incomplete, as far as the data and the exported heads show it:
-/// the furthest exported head that is still in the log, otherwise the newest row of the log.
-///
-/// # Errors
-/// [`AppError`] when the log or the heads cannot be read.
-pub(super) async fn shown_since(
-    db: &Db,
-    vault: &Vault,
-    tenant: Id<Tenant>,
-    export: &HeadExport,
-) -> Result<Option<Timestamp>, AppError> {
-    if let Some(behind) = audit::Behind::of(db, vault, tenant, export).await? {
-        return Ok(Some(behind.since(db).await?));
-    }
-    Ok(audit::newest_row(db, tenant).await?)
+/// Who vouches for entries of the carrier's lists that cannot be read, and for how many: they were looked up there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Vouched<'a> {
+    pub(super) by: &'a str,
+    pub(super) entries: usize,
 }
 
 /// What one round of recovery has come to.
@@ -89,10 +35,26 @@ pub(super) struct Round {
     pub(super) set_aside: Option<PathBuf>,
     pub(super) received: Result<ReceivedBack, MessagingError>,
     pub(super) sent: Result<SentBack, MessagingError>,
+    /// Whether this round has read both lists, but for entries that somebody vouches for. What an earlier one has read
+    /// does not do: texts have come since.
+    pub(super) read: bool,
     /// How it stands now.
     pub(super) standing: Standing,
     /// Whether texts leave again.
     pub(super) lifted: bool,
+}
+
+impl Round {
+    /// Entries of both lists that cannot be read.
+    pub(super) fn unreadable(&self) -> Unreadable {
+        unreadable(&self.sent, &self.received)
+    }
+}
+
+fn unreadable(sent: &Result<SentBack, MessagingError>, received: &Result<ReceivedBack, MessagingError>) -> Unreadable {
+    let mut unreadable = sent.as_ref().map(|sent| sent.unreadable.clone()).unwrap_or_default();
+    unreadable.extend(received.as_ref().map(|received| received.unreadable.clone()).unwrap_or_default());
+    unreadable
 }
 
 /// What a recovery waits for.
@@ -125,7 +87,8 @@ impl App {
     /// Marks every tenant whose exported audit heads show that its database was put back, and nobody said so.
     pub(super) async fn mark_unmarked_restores(&self) -> Result<(), AppError> {
         for tenant in self.tenants.values() {
-            audit::mark_if_behind(&self.db, &self.vault, &self.instruments, *tenant, &self.heads).await?;
+            let whose = (*tenant, &self.heads);
+            audit::mark_if_behind(&self.db, &self.vault, &self.instruments, whose, end_sessions).await?;
         }
         Ok(())
     }
@@ -147,28 +110,60 @@ impl App {
     }
 
     /// Reads back what is missing, reads the texts that came in, and lifts the mark if nothing is open any more.
-    pub(super) async fn recover(&self, tenant: Id<Tenant>, actor: &Actor) -> Result<Option<Round>, AppError> {
+    pub(super) async fn recover(
+        &self,
+        tenant: Id<Tenant>,
+        actor: &Actor,
+        vouched: Option<Vouched<'_>>,
+    ) -> Result<Option<Round>, AppError> {
         let Some(recovery) = Recovery::of(&self.db, tenant).await?.filter(Recovery::is_under_way) else {
             return Ok(None);
         };
         let set_aside = self.set_heads_aside(tenant, actor).await?;
         let since = recovery.since.checked_sub(MARGIN).unwrap_or(Timestamp::MIN);
-        let began = self.instruments.now();
+        let outbound_began = self.instruments.now();
         let sent = self.read_back.sent(tenant, since).await;
-        if sent.as_ref().is_ok_and(|sent| sent.unreadable == 0) {
-            self.db.execute(NoteReadBack(tenant, ReadBackList::Outbound, began)).await?;
-        }
-        let began = self.instruments.now();
+        let inbound_began = self.instruments.now();
         let received = self.puller.read_back(tenant, since).await;
-        if received.as_ref().is_ok_and(|received| received.unreadable == 0) {
-            self.db.execute(NoteReadBack(tenant, ReadBackList::Inbound, began)).await?;
+        let unreadable = unreadable(&sent, &received);
+        let vouched = vouched.filter(|vouched| !unreadable.is_empty() && vouched.entries >= unreadable.count());
+        if let Some(vouched) = vouched {
+            self.note_vouched(tenant, actor, vouched, &unreadable).await?;
+        }
+        let outbound = sent.as_ref().is_ok_and(|sent| vouched.is_some() || sent.unreadable.is_empty());
+        let inbound = received.as_ref().is_ok_and(|received| vouched.is_some() || received.unreadable.is_empty());
+        if outbound {
+            self.db.execute(NoteReadBack(tenant, ReadBackList::Outbound, outbound_began)).await?;
+        }
+        if inbound {
+            self.db.execute(NoteReadBack(tenant, ReadBackList::Inbound, inbound_began)).await?;
         }
         // STOP among them is in force when this is done; a service that runs beside does the same.
         self.worker.run_due_of(&[TEXT_RECEIVED]).await?;
-        let lifted = self.lift(tenant, actor).await?;
+        let read = outbound && inbound;
+        let lifted = read && self.lift(tenant, actor).await?;
         self.sealer.seal(tenant).await?;
         let standing = self.standing(tenant).await?.ok_or(AppError::Db(DbError::NotFound))?;
-        Ok(Some(Round { set_aside, received, sent, standing, lifted }))
+        Ok(Some(Round { set_aside, received, sent, read, standing, lifted }))
+    }
+
+    /// Says in the audit log who vouches for which entries.
+    async fn note_vouched(
+        &self,
+        tenant: Id<Tenant>,
+        actor: &Actor,
+        vouched: Vouched<'_>,
+        unreadable: &Unreadable,
+    ) -> Result<(), AppError> {
+        let count = i64::try_from(unreadable.count()).unwrap_or(i64::MAX);
+        let detail = Detail::new().code("confirmed", "unreadable-entries").foreign_id("by", vouched.by);
+        let details = std::iter::once(detail.clone().count("entries", count))
+            .chain(unreadable.ids.iter().map(|id| detail.clone().foreign_id("carrier_id", id)));
+        for detail in details {
+            let entry = AuditEntry::new(actor.clone(), Action::Override, "recovery").with_detail(detail);
+            audit::record_alone(&self.db, entry, self.signer(tenant).await?).await?;
+        }
+        Ok(())
     }
 
     /// Notes who vouches for what no list shows. Answers whether a recovery is under way.
@@ -195,16 +190,8 @@ impl App {
         let Some(behind) = audit::Behind::of(&self.db, &self.vault, tenant, &self.heads).await? else {
             return Ok(None);
         };
-        let lost_after = behind.common.as_ref().map_or(0, |common| common.last_seq);
-        let detail = Detail::new()
-            .code("heads", "set-aside")
-            .count("lost_after_seq", lost_after)
-            .count("exported_seq", behind.exported.last_seq);
-        let entry = AuditEntry::new(actor.clone(), Action::Edit, "recovery").with_detail(detail);
-        audit::record_alone(&self.db, entry, self.signer(tenant).await?).await?;
-        let (heads, at) = (self.heads.clone(), self.instruments.now());
-        let aside = tokio::task::spawn_blocking(move || heads.set_aside(tenant, at)).await;
-        Ok(aside.map_err(|error| AppError::HeadFolder(std::io::Error::other(error)))??)
+        let signer = self.signer(tenant).await?;
+        Ok(behind.set_aside(&self.db, actor.clone(), signer, (&self.heads, self.instruments.now())).await?)
     }
 
     async fn signer(&self, tenant: Id<Tenant>) -> Result<AuditSigner, AppError> {
@@ -257,9 +244,8 @@ impl Command for Lift {
     type Error = DbError;
     async fn run(&self, tx: &mut Tx) -> Result<bool, DbError> {
         let tenant = self.signer.tenant();
-        let recovery = Recovery::seen_in(tx, tenant).await?.filter(|recovery| recovery.marked_at == self.marked_at);
         let unread = sql("SELECT 1 AS unread FROM number_line WHERE tenant = $1 AND unread > 0 LIMIT 1").bind(tenant);
-        if recovery.is_none() || tx.optional(unread).await?.is_some() || !recovery::lift(tx, tenant, self.now).await? {
+        if tx.optional(unread).await?.is_some() || !recovery::lift(tx, tenant, self.marked_at, self.now).await? {
             return Ok(false);
         }
         let entry = AuditEntry::new(self.actor.clone(), Action::Edit, "recovery").with_detail(

@@ -18,9 +18,11 @@ pub(super) async fn ids(
     instruments: &Instruments,
     settings: &Settings,
 ) -> Result<HashMap<String, Id<Tenant>>, AppError> {
+    let known: Vec<Id<Tenant>> = stored_ids(db, settings).await?.into_values().collect();
     let mut ids = HashMap::new();
     for tenant in &settings.tenants {
-        let command = NameTenant { fresh: instruments.new_id(), slug: tenant.slug.clone(), now: instruments.now() };
+        let (fresh, slug, now) = (instruments.new_id(), tenant.slug.clone(), instruments.now());
+        let command = NameTenant { fresh, slug, now, known: known.clone() };
         ids.insert(tenant.slug.clone(), db.execute(command).await?);
     }
     Ok(ids)
@@ -42,6 +44,8 @@ struct NameTenant {
     fresh: Id<Tenant>,
     slug: String,
     now: Timestamp,
+    /// The practices of the settings that were stored before.
+    known: Vec<Id<Tenant>>,
 }
 
 impl Command for NameTenant {
@@ -59,7 +63,7 @@ impl Command for NameTenant {
             .await?;
         let id: Id<Tenant> = row.get("id")?;
         if id == self.fresh {
-            recovery::mark_newcomer(tx, id, self.now).await?;
+            recovery::mark_newcomer(tx, id, &self.known, self.now).await?;
         }
         Ok(id)
     }

@@ -8,6 +8,7 @@ use crate::{
 };
 use jiff::{Timestamp, tz::TimeZone};
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
@@ -158,6 +159,25 @@ impl HeadExport {
             }
         }
         Ok(None)
+    }
+
+    /// Whose heads were exported. None where the folder does not exist. Blocks.
+    ///
+    /// # Errors
+    /// [`AuditError::Export`] when the folder cannot be read.
+    pub fn tenants(&self) -> Result<BTreeSet<Id<Tenant>>, AuditError> {
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            entries => entries?,
+        };
+        let mut tenants = BTreeSet::new();
+        for entry in entries {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            // `TENANT-2026-11-23.jsonl`
+            let tenant = name.strip_suffix(".jsonl").and_then(|stem| stem.rsplitn(4, '-').nth(3));
+            tenants.extend(tenant.and_then(|tenant| tenant.parse::<Id<Tenant>>().ok()));
+        }
+        Ok(tenants)
     }
 
     /// The files of `tenant`, the newest first.

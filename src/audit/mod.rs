@@ -23,7 +23,7 @@ mod sealer;
 mod tests;
 mod verify;
 
-pub use behind::{Behind, mark_if_behind, newest_row};
+pub use behind::{Behind, EndSessions, mark_if_behind, newest_row};
 pub use entry::{Action, Actor, AuditEntry, AuditRow, Detail, Outcome, Request, Subject};
 pub use error::AuditError;
 pub use export::export;

@@ -4,7 +4,7 @@
 //! because they have no place yet, not by id: one that commits late, with a smaller id, is taken all the same.
 
 use super::{
-    AuditError, AuditRow, Head, HeadExport,
+    AuditError, AuditRow, EndSessions, Head, HeadExport,
     behind::{mark_if_behind, stands_in_log},
     head::next_chain,
 };
@@ -35,15 +35,17 @@ pub struct Sealer {
     vault: Vault,
     instruments: Instruments,
     export: HeadExport,
+    end_sessions: EndSessions,
     /// The head that was exported last, by tenant.
     exported: Mutex<HashMap<Id<Tenant>, Head>>,
 }
 
 impl Sealer {
-    /// A sealer that exports heads to `export`.
+    /// A sealer that exports heads to `export`; `end_sessions` ends those of a tenant whose log is found to lack what was
+    /// exported of it.
     #[must_use]
-    pub fn new(db: Db, vault: Vault, instruments: Instruments, export: HeadExport) -> Self {
-        Self { db, vault, instruments, export, exported: Mutex::default() }
+    pub fn new(db: Db, vault: Vault, instruments: Instruments, export: HeadExport, end_sessions: EndSessions) -> Self {
+        Self { db, vault, instruments, export, end_sessions, exported: Mutex::default() }
     }
 
     /// Seals within a second of every commit until `stop`, and once more then. Failures are logged and tried again.
@@ -84,7 +86,8 @@ impl Sealer {
     async fn seal_or_mark(&self, tenant: Id<Tenant>) -> Result<(), AuditError> {
         match self.seal(tenant).await {
             Err(error @ AuditError::BehindExport { .. }) => {
-                mark_if_behind(&self.db, &self.vault, &self.instruments, tenant, &self.export).await?;
+                let whose = (tenant, &self.export);
+                mark_if_behind(&self.db, &self.vault, &self.instruments, whose, self.end_sessions).await?;
                 Err(error)
             }
             other => other.map(|_| ()),

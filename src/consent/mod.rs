@@ -15,7 +15,9 @@ pub use codes::{Category, Decision, Method, Source};
 pub use ledger::{ConsentEntry, Entry, NewEntry, Period, entries, is_recorded, record};
 pub use proof::{Proof, proof};
 pub use standing::{Decided, Standing, standing};
-pub use suppression::{Release, Suppression, mark_confirmed, release, release_of_staff, suppress, suppression};
+pub use suppression::{
+    Release, Suppression, mark_confirmed, release, release_of_staff, suppress, suppress_as_listed, suppression,
+};
 
 use crate::{db::DbError, vault::VaultError};
 

@@ -22,7 +22,8 @@ pub struct Suppression {
 
 /// Stops `number_token` for every workflow, from this transaction on, as said at `at`. Stopping a stopped number changes
 /// nothing but since when it is stopped, except that STOP from the phone, or a block at the carrier, takes the place of
-/// what staff had stopped: only START undoes it.
+/// what staff had stopped: only START undoes it. STOP from the phone also takes the place of a block at the carrier: only
+/// a START that was said after it undoes it. That the carrier has confirmed its block stands.
 ///
 /// Returns whether anything has changed.
 ///
@@ -38,8 +39,10 @@ pub async fn suppress(
     let changed = tx
         .execute(
             sql("INSERT INTO suppression (tenant, number_token, stopped, source, since, confirmed_at) VALUES ($1, $2, 1, $3, $4, NULL) \
-                 ON CONFLICT (tenant, number_token) DO UPDATE SET stopped = 1, source = excluded.source, since = excluded.since, confirmed_at = NULL \
-                 WHERE suppression.stopped = 0 OR (suppression.source = 'staff' AND excluded.source <> 'staff')")
+                 ON CONFLICT (tenant, number_token) DO UPDATE SET stopped = 1, source = excluded.source, since = excluded.since, \
+                 confirmed_at = CASE WHEN suppression.stopped = 1 AND suppression.source = 'carrier' THEN suppression.confirmed_at END \
+                 WHERE suppression.stopped = 0 OR (suppression.source = 'staff' AND excluded.source <> 'staff') \
+                 OR (suppression.source = 'carrier' AND excluded.source = 'stop')")
             .bind(tenant)
             .bind(number_token)
             .bind(source.code())
@@ -59,6 +62,26 @@ pub async fn suppress(
     )
     .await?;
     Ok(false)
+}
+
+/// Stops `number_token` because the carrier's list shows that a text was refused at `at` for its block, unless START was
+/// said after that. The carrier has told the patient whatever it tells.
+///
+/// # Errors
+/// [`DbError`] as the database refuses or is away.
+pub async fn suppress_as_listed(
+    tx: &mut Tx,
+    tenant: Id<Tenant>,
+    number_token: &[u8],
+    at: Timestamp,
+) -> Result<(), DbError> {
+    let started = sql("SELECT 1 AS started FROM suppression WHERE tenant = $1 AND number_token = $2 \
+         AND stopped = 0 AND source = 'start' AND since >= $3");
+    if tx.optional(started.bind(tenant).bind(number_token).bind(at)).await?.is_some() {
+        return Ok(());
+    }
+    suppress(tx, tenant, number_token, Source::Carrier, at).await?;
+    mark_confirmed(tx, tenant, number_token, at).await
 }
 
 /// What a START has done to a number.

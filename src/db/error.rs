@@ -34,14 +34,16 @@ pub enum DbError {
     },
     /// The database was written by an older version of the program, or by none yet.
     #[error(
-        "the database is older than this version of chartwire (migration {version} is missing); bring it up to date with `chartwire migrate`, or start the service, which does so"
+        "the database is older than this version of chartwire (migration {version} is missing); bring it up to date with `chartwire migrate`, or start the service, which does so; one that was put back from a backup has to be marked first: `chartwire recover --begin`"
     )]
     OlderThanProgram {
         /// The first migration that is missing.
         version: i64,
     },
     /// There is no database yet.
-    #[error("there is no database yet; make it with `chartwire migrate`, or start the service, which does so")]
+    #[error(
+        "there is no database; if there was one, see that its volume is mounted or put its newest backup back; otherwise make it with `chartwire migrate`, or start the service, which does so"
+    )]
     NotMade,
     /// A migration that has been applied differs from the one in this program.
     #[error(

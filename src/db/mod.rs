@@ -90,6 +90,29 @@ impl Db {
         Ok(db)
     }
 
+    /// Opens the database at `url` and brings its schema up to date, where this program has made one before: nothing is
+    /// made where there is none.
+    ///
+    /// # Errors
+    /// [`DbError::NotMade`]; otherwise as [`Db::open`].
+    pub async fn open_made(url: &str) -> Result<Self, DbError> {
+        if Self::is_made(url).await? { Self::open(url).await } else { Err(DbError::NotMade) }
+    }
+
+    /// Whether there is a database of this program at `url`. Makes nothing.
+    ///
+    /// # Errors
+    /// [`DbError::BadUrl`]; otherwise as the database refuses or is away.
+    pub async fn is_made(url: &str) -> Result<bool, DbError> {
+        if sqlite_options(url)?.is_some_and(|options| !options.get_filename().exists()) {
+            return Ok(false);
+        }
+        let db = Self::connect(url).await?;
+        let made = schema_version::is_made(&db).await;
+        db.close().await;
+        made
+    }
+
     async fn connect(url: &str) -> Result<Self, DbError> {
         let stop = CancellationToken::new();
         if let Some(options) = sqlite_options(url)? {

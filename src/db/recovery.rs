@@ -66,21 +66,12 @@ impl Recovery {
         db.optional(one(tenant)).await?.as_ref().map(Self::read).transpose()
     }
 
-    /// The same within a transaction.
-    ///
-    /// # Errors
-    /// [`DbError`] as the database refuses or is away.
-    pub async fn seen_in(tx: &mut Tx, tenant: Id<Tenant>) -> Result<Option<Self>, DbError> {
-        tx.optional(one(tenant)).await?.as_ref().map(Self::read).transpose()
-    }
-
     /// Every recovery that is under way.
     ///
     /// # Errors
     /// [`DbError`] as the database refuses or is away.
     pub async fn under_way(db: &Db) -> Result<Vec<Self>, DbError> {
-        let query = super::sql_built(format!("{COLUMNS} WHERE lifted_at IS NULL ORDER BY tenant"));
-        db.all(query).await?.iter().map(Self::read).collect()
+        db.all(under_way()).await?.iter().map(Self::read).collect()
     }
 
     /// Whether texts are held.
@@ -103,6 +94,10 @@ impl Recovery {
             lifted_at: row.get("lifted_at")?,
         })
     }
+}
+
+fn under_way() -> Query {
+    super::sql_built(format!("{COLUMNS} WHERE lifted_at IS NULL ORDER BY tenant"))
 }
 
 fn one(tenant: Id<Tenant>) -> Query {
@@ -136,19 +131,41 @@ pub async fn mark(
     .map(|_| ())
 }
 
-/// Marks a tenant that is taken in while others are under way: it may have been there before the restore.
+/// Marks a tenant that is taken in while others are under way: it may have been there before the restore. Those `served`
+/// count; where none of the practices that are to be served was known before, all do.
 ///
 /// # Errors
 /// [`DbError`] as the database refuses or is away.
-pub async fn mark_newcomer(tx: &mut Tx, tenant: Id<Tenant>, now: Timestamp) -> Result<(), DbError> {
-    tx.execute(
-        sql("INSERT INTO recovery (tenant, since, marked_at, how) \
-             SELECT $1, r.since, $2, r.how FROM recovery r WHERE r.lifted_at IS NULL ORDER BY r.since LIMIT 1")
-        .bind(tenant)
-        .bind(now),
-    )
-    .await
-    .map(|_| ())
+pub async fn mark_newcomer(
+    tx: &mut Tx,
+    tenant: Id<Tenant>,
+    served: &[Id<Tenant>],
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let rows = tx.all(under_way()).await?;
+    let under_way = rows.iter().map(Recovery::read).collect::<Result<Vec<_>, DbError>>()?;
+    let counts = |recovery: &&Recovery| served.is_empty() || served.contains(&recovery.tenant);
+    match under_way.iter().filter(counts).min_by_key(|recovery| recovery.since) {
+        Some(earliest) => mark(tx, tenant, earliest.since, earliest.how, now).await,
+        None => Ok(()),
+    }
+}
+
+/// When the backup was begun that this database was copied from by hand, with no `chartwire restore`: that takes the
+/// stamp away, and a database in service never bears one.
+///
+/// # Errors
+/// [`DbError`] as the database refuses or is away.
+pub async fn copied_from_backup_of(db: &Db) -> Result<Option<Timestamp>, DbError> {
+    db.one(sql("SELECT MAX(taken_at) AS taken_at FROM backup_stamp")).await?.get("taken_at")
+}
+
+/// Takes the backup's stamp away, with the marks that stand for it from now on.
+///
+/// # Errors
+/// [`DbError`] as the database refuses or is away.
+pub async fn take_stamp_away(tx: &mut Tx) -> Result<(), DbError> {
+    tx.execute(sql("DELETE FROM backup_stamp")).await.map(|_| ())
 }
 
 /// What has been read back to the end.
@@ -190,13 +207,80 @@ pub async fn confirm(tx: &mut Tx, tenant: Id<Tenant>, by: &str, now: Timestamp) 
     Ok(tx.execute(query.bind(tenant).bind(by).bind(now)).await? == 1)
 }
 
-/// Lifts the mark, and wakes the jobs that waited for that. Answers whether there was one.
+/// Lifts the mark that was set at `marked_at`, and wakes the jobs that waited for that. Answers whether it stood: one that
+/// was set anew meanwhile stays.
 ///
 /// # Errors
 /// [`DbError`] as the database refuses or is away.
-pub async fn lift(tx: &mut Tx, tenant: Id<Tenant>, now: Timestamp) -> Result<bool, DbError> {
-    let query = sql("UPDATE recovery SET lifted_at = $2 WHERE tenant = $1 AND lifted_at IS NULL");
-    let lifted = tx.execute(query.bind(tenant).bind(now)).await? == 1;
+pub async fn lift(tx: &mut Tx, tenant: Id<Tenant>, marked_at: Timestamp, now: Timestamp) -> Result<bool, DbError> {
+    let query = sql("UPDATE recovery SET lifted_at = $2 WHERE tenant = $1 AND lifted_at IS NULL AND marked_at = $3");
+    let lifted = tx.execute(query.bind(tenant).bind(now).bind(marked_at)).await? == 1;
     tx.publish(Topic::Jobs, "");
     Ok(lifted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::Command;
+
+    const OLD: Id<Tenant> = Id::from_bytes([1; 16]);
+    const NEW: Id<Tenant> = Id::from_bytes([2; 16]);
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    enum Step {
+        Mark(i64),
+        Lift { marked_at: i64 },
+        Newcomer(Vec<Id<Tenant>>),
+    }
+
+    impl Command for Step {
+        type Output = bool;
+        type Error = DbError;
+        async fn run(&self, tx: &mut Tx) -> Result<bool, DbError> {
+            match self {
+                Self::Mark(now) => mark(tx, OLD, at(1), HowMarked::Operator, at(*now)).await.map(|()| true),
+                Self::Lift { marked_at } => lift(tx, OLD, at(*marked_at), at(99)).await,
+                Self::Newcomer(served) => mark_newcomer(tx, NEW, served, at(50)).await.map(|()| true),
+            }
+        }
+    }
+
+    async fn database() -> (Db, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        (Db::open(&format!("sqlite:{}", folder.path().join("a.db").display())).await.unwrap(), folder)
+    }
+
+    #[tokio::test]
+    async fn a_mark_that_was_set_anew_is_not_lifted_with_the_one_before() {
+        let (db, _folder) = database().await;
+        db.execute(Step::Mark(10)).await.unwrap();
+        db.execute(Step::Mark(20)).await.unwrap();
+        assert!(!db.execute(Step::Lift { marked_at: 10 }).await.unwrap());
+        assert!(Recovery::of(&db, OLD).await.unwrap().unwrap().is_under_way());
+        assert!(db.execute(Step::Lift { marked_at: 20 }).await.unwrap());
+        assert!(!Recovery::of(&db, OLD).await.unwrap().unwrap().is_under_way());
+    }
+
+    #[tokio::test]
+    async fn a_newcomer_is_marked_with_those_that_are_served() {
+        let (db, _folder) = database().await;
+        db.execute(Step::Mark(10)).await.unwrap();
+        db.execute(Step::Newcomer(vec![Id::from_bytes([3; 16])])).await.unwrap();
+        assert_eq!(Recovery::of(&db, NEW).await.unwrap(), None, "the old one is nobody's any more");
+        db.execute(Step::Newcomer(vec![OLD])).await.unwrap();
+        let marked = Recovery::of(&db, NEW).await.unwrap().unwrap();
+        assert_eq!((marked.since, marked.marked_at, marked.how), (at(1), at(50), HowMarked::Operator));
+    }
+
+    #[tokio::test]
+    async fn where_nobody_who_is_served_was_known_every_mark_counts() {
+        let (db, _folder) = database().await;
+        db.execute(Step::Mark(10)).await.unwrap();
+        db.execute(Step::Newcomer(Vec::new())).await.unwrap();
+        assert!(Recovery::of(&db, NEW).await.unwrap().is_some());
+    }
 }

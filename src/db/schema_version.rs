@@ -20,6 +20,14 @@ pub(super) async fn check(db: &Db) -> Result<(), DbError> {
     compare(program, &applied(db).await?)
 }
 
+/// Whether any of this program's migrations was applied.
+///
+/// # Errors
+/// [`DbError`] as the database refuses or is away.
+pub(super) async fn is_made(db: &Db) -> Result<bool, DbError> {
+    Ok(!applied(db).await?.is_empty())
+}
+
 async fn applied(db: &Db) -> Result<BTreeMap<i64, Applied>, DbError> {
     let memory = if db.is_postgres() {
         sql("SELECT 1 AS there FROM information_schema.tables \

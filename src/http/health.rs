@@ -6,6 +6,7 @@
 use crate::{
     db::{Db, Recovery, sql},
     feed,
+    practice::Practices,
     vault::Vault,
 };
 use axum::{
@@ -48,12 +49,16 @@ impl Part {
         Self { advisory: true, ..part }
     }
 
-    /// No practice's database is being recovered. One that is takes what comes in, and no other node would send more.
+    /// No practice is being recovered of those that are served. One that is takes what comes in, and no other node would
+    /// send more.
     #[must_use]
-    pub fn recovery(db: Db) -> Self {
+    pub fn recovery(db: Db, served: Arc<Practices>) -> Self {
         let part = Self::new("recovery", move || {
-            let db = db.clone();
-            Box::pin(async move { Recovery::under_way(&db).await.is_ok_and(|under_way| under_way.is_empty()) })
+            let (db, served) = (db.clone(), Arc::clone(&served));
+            let is_served = move |recovery: &Recovery| served.get(recovery.tenant).is_some();
+            Box::pin(
+                async move { Recovery::under_way(&db).await.is_ok_and(|under_way| !under_way.iter().any(is_served)) },
+            )
         });
         Self { advisory: true, ..part }
     }

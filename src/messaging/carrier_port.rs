@@ -7,9 +7,11 @@
 
 mod delivery;
 mod failure;
+mod unreadable;
 
 pub use delivery::{DeliveryStatus, StatusReport};
 pub use failure::{FailureClass, Remedy};
+pub use unreadable::Unreadable;
 
 use crate::kernel::{Id, Phi, PhoneNumber, Tenant};
 use futures_util::future::BoxFuture;
@@ -70,8 +72,8 @@ impl ClearedText {
 pub struct ReceivedTexts {
     /// The texts, oldest first.
     pub texts: Vec<CarrierInbound>,
-    /// Entries of the list that could not be read; who asked must not believe that it has everything.
-    pub unreadable: usize,
+    /// Entries of the list that could not be read.
+    pub unreadable: Unreadable,
 }
 
 /// A carrier's list of what one number has sent.
@@ -79,8 +81,8 @@ pub struct ReceivedTexts {
 pub struct SentTexts {
     /// The texts, oldest first.
     pub texts: Vec<CarrierOutbound>,
-    /// Entries of the list that could not be read; who asked must not believe that it has everything.
-    pub unreadable: usize,
+    /// Entries of the list that could not be read.
+    pub unreadable: Unreadable,
 }
 
 /// A company that carries texts, with one account's credentials.
@@ -104,7 +106,7 @@ pub trait Carrier: Send + Sync {
     fn send(&self, text: ClearedText) -> BoxFuture<'_, SendOutcome>;
 
     /// Every text that `ours` has received since `since`, oldest first. The whole list or an error, never a part of it
-    /// in silence: entries that cannot be read are counted. May repeat texts that are known already: they are told
+    /// in silence: entries that cannot be read are named. May repeat texts that are known already: they are told
     /// apart by [`CarrierInbound::carrier_id`].
     fn received_since<'a>(
         &'a self,
@@ -123,7 +125,7 @@ pub trait Carrier: Send + Sync {
 
     /// Every text that was handed over for `ours` since `since`, to whomever, oldest first; those among them that have
     /// not left yet, too. The whole list or an error, never a part of it in silence: entries that cannot be read are
-    /// counted. What the carrier itself has answered in our name is not in it.
+    /// named. What the carrier itself has answered in our name is not in it.
     fn sent_since<'a>(
         &'a self,
         ours: &'a PhoneNumber,

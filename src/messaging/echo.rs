@@ -136,16 +136,25 @@ fn is_like(text: &OutboundRow, earlier: &Earlier, answers: bool) -> bool {
         // What a person wrote is its words; of those that the carrier has redacted nobody knows.
         return earlier.content_hash.is_none();
     }
-    let of_one_template = text.template_key.is_some() && text.template_key == earlier.template_key;
+    let of_one_template = text
+        .template_key
+        .as_deref()
+        .zip(earlier.template_key.as_deref())
+        .is_some_and(|(key, earlier)| key == earlier || (reminds_of_visits(key) && reminds_of_visits(earlier)));
     let may_be_the_answer = answers && text.class != Class::Emergency && earlier.class != Class::Automated.code();
     earlier.content_hash.is_none() || of_one_template || may_be_the_answer
+}
+
+/// Whether it reminds of visits: one visit is reminded of alone, or with others of its day.
+fn reminds_of_visits(key: &str) -> bool {
+    [TextKey::Reminder, TextKey::ReminderMany].iter().any(|one| one.as_str() == key)
 }
 
 /// Whether `earlier` may have told the same news in other words: that a visit has moved is said in one way to who asked
 /// for it, and in another to who did not.
 fn may_have_told(text: &OutboundRow, earlier: &Earlier) -> bool {
-    const REMIND: [TextKey; 3] = [TextKey::Reminder, TextKey::ReminderMany, TextKey::RefillDue];
-    let reminds = earlier.template_key.as_deref().is_some_and(|key| REMIND.iter().any(|one| one.as_str() == key));
+    let reminds = |key: &str| reminds_of_visits(key) || key == TextKey::RefillDue.as_str();
+    let reminds = earlier.template_key.as_deref().is_some_and(reminds);
     text.class == Class::Automated && text.category.code() == earlier.category && !reminds
 }
 
@@ -157,4 +166,19 @@ fn read(row: &Row) -> Result<Earlier, DbError> {
         class: row.get("class")?,
         category: row.get("category")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_visit_is_reminded_of_alone_or_with_others() {
+        for key in [TextKey::Reminder, TextKey::ReminderMany] {
+            assert!(reminds_of_visits(key.as_str()));
+        }
+        for key in [TextKey::RefillDue, TextKey::Changed, TextKey::Confirmed] {
+            assert!(!reminds_of_visits(key.as_str()));
+        }
+    }
 }

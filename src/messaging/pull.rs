@@ -2,7 +2,7 @@
 
 use super::{
     Inbox, MessagingError, PULL_INBOUND,
-    carrier_port::{Carrier, CarrierInbound},
+    carrier_port::{Carrier, CarrierInbound, Unreadable},
 };
 use crate::{
     db::{Command, Db, DbError, Tx, sql, sql_built},
@@ -92,15 +92,12 @@ impl Puller {
                 .await
                 .map_err(|_| JobError::Retry { code: "carrier-list", after: Some(self.every) })?;
             self.accept_missed(&practice, carrier.name(), &received.texts).await?;
-            if received.unreadable > 0 {
+            let unreadable = received.unreadable.count();
+            if unreadable > 0 {
                 // What could be read is durable; the rest is asked for again until it can be.
-                tracing::error!(
-                    carrier = carrier.name(),
-                    unreadable = received.unreadable,
-                    "entries of the carrier's list cannot be read"
-                );
+                tracing::error!(carrier = carrier.name(), unreadable, "entries of the carrier's list cannot be read");
                 metrics::counter!("chartwire_carrier_list_unreadable_total", "carrier" => carrier.name())
-                    .increment(u64::try_from(received.unreadable).unwrap_or(u64::MAX));
+                    .increment(u64::try_from(unreadable).unwrap_or(u64::MAX));
                 return Err(JobError::Retry { code: "carrier-list-unreadable", after: Some(self.every) });
             }
             // Only after every text up to here is durable.
@@ -123,7 +120,7 @@ impl Puller {
             let known = self.known(tenant, carrier.name(), &received.texts).await?;
             back.listed += received.texts.len();
             back.new += received.texts.iter().filter(|text| !known.contains(&text.carrier_id)).count();
-            back.unreadable += received.unreadable;
+            back.unreadable.extend(received.unreadable);
             self.accept_missed(&practice, carrier.name(), &received.texts).await?;
         }
         Ok(back)
@@ -192,14 +189,14 @@ impl Puller {
 }
 
 /// What the carrier's list of received texts showed after a restore.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReceivedBack {
     /// Texts on the list.
     pub listed: usize,
     /// Those among them that were not here.
     pub new: usize,
     /// Entries that cannot be read: the list has to be read again.
-    pub unreadable: usize,
+    pub unreadable: Unreadable,
 }
 
 struct Schedule(NewJob);

@@ -6,13 +6,13 @@
 
 use super::{
     Attempt, Author, Class, Conversation, Delivery, Message, MessagingError, Settler,
-    carrier_port::{Carrier, CarrierOutbound, FailureClass},
+    carrier_port::{Carrier, CarrierOutbound, FailureClass, Unreadable},
     changed::changed_job,
     journal::Journal,
     line, outbound, state,
 };
 use crate::{
-    consent::Category,
+    consent::{self, Category},
     db::{Command, DbError, Tx, sql},
     jobs::{NewJob, enqueue},
     kernel::{Id, Language, Patient, PhoneNumber, Tenant},
@@ -40,7 +40,7 @@ pub struct ReadBack {
 }
 
 /// What the carrier's list of sent texts showed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SentBack {
     /// Texts on the list.
     pub listed: usize,
@@ -51,7 +51,7 @@ pub struct SentBack {
     /// Those among them whose number belongs to several patients or to none: they are in no thread.
     pub nobodys: usize,
     /// Entries that cannot be read: the list has to be read again.
-    pub unreadable: usize,
+    pub unreadable: Unreadable,
 }
 
 /// What became of one text of the list.
@@ -88,7 +88,7 @@ impl ReadBack {
         for own in &practice.numbers {
             let sent = carrier.sent_since(&own.number, since).await?;
             back.listed += sent.texts.len();
-            back.unreadable += sent.unreadable;
+            back.unreadable.extend(sent.unreadable);
             for text in &sent.texts {
                 match self.meet(&practice, &*carrier, &own.number, text).await? {
                     Met::Known => {}
@@ -110,25 +110,51 @@ impl ReadBack {
         ours: &PhoneNumber,
         text: &CarrierOutbound,
     ) -> Result<Met, MessagingError> {
-        let Settler { db, vault, instruments, .. } = &self.settler;
+        let Settler { db, vault, .. } = &self.settler;
         let tenant = practice.tenant;
-        let known = sql("SELECT 1 AS known FROM message_dedupe WHERE tenant = $1 AND carrier = $2 AND carrier_id = $3");
+        let known = sql("SELECT message FROM message_dedupe WHERE tenant = $1 AND carrier = $2 AND carrier_id = $3");
         let known = db.optional(known.bind(tenant).bind(carrier.name()).bind(text.carrier_id.clone())).await?;
+        if let Some(known) = known {
+            if text.report.class == Some(FailureClass::OptedOut) {
+                self.end_of_known(tenant, carrier.name(), known.get("message")?, text).await?;
+            }
+            return Ok(Met::Known);
+        }
         // No text of ours goes to anything but a phone number.
-        let (None, Some(number)) = (known, &text.to) else { return Ok(Met::Known) };
+        let Some(number) = &text.to else { return Ok(Met::Known) };
         let token = vault.index_token(tenant, "phone", number.as_e164()).await?.bytes.to_vec();
         let words = text.body.as_str();
         let hash = if words.is_empty() { None } else { Some(vault.content_hash(tenant, words.as_bytes()).await?) };
         if let Some(hash) = &hash
             && let Some(attempt) = self.open_attempt(tenant, &token, hash, text.created_at).await?
         {
-            let delivery = Delivery::new(db.clone(), vault.clone(), instruments.clone());
-            delivery.told(tenant, carrier.name(), attempt, &text.report).await?;
+            self.delivery().told(tenant, carrier.name(), attempt, &text.report).await?;
             return Ok(Met::Settled);
         }
         let record = self.record(practice, carrier.name(), ours, text, (number, token, hash)).await?;
         let patient = record.patient.is_some();
         Ok(if db.execute(record).await? { Met::Recorded { patient } } else { Met::Known })
+    }
+
+    fn delivery(&self) -> Delivery {
+        let Settler { db, vault, instruments, .. } = &self.settler;
+        Delivery::new(db.clone(), vault.clone(), instruments.clone())
+    }
+
+    /// A text that was on its way when the backup was taken was refused after that, because the carrier blocks its number.
+    async fn end_of_known(
+        &self,
+        tenant: Id<Tenant>,
+        carrier: &'static str,
+        message: Id<Message>,
+        text: &CarrierOutbound,
+    ) -> Result<(), MessagingError> {
+        let query = sql("SELECT id FROM attempt WHERE tenant = $1 AND message = $2 AND carrier_id = $3");
+        let query = query.bind(tenant).bind(message).bind(text.carrier_id.clone());
+        if let Some(attempt) = self.settler.db.optional(query).await? {
+            self.delivery().told(tenant, carrier, attempt.get("id")?, &text.report).await?;
+        }
+        Ok(())
     }
 
     /// The attempt to say these words to this number that nothing has settled.
@@ -188,6 +214,7 @@ impl ReadBack {
             segments: text.segments,
             state: state::of_status(&text.report.status),
             reason: text.report.class.map_or(READ_BACK, FailureClass::as_str),
+            opted_out: text.report.class == Some(FailureClass::OptedOut),
             sent_at: text.created_at.or(text.sent_at).unwrap_or(now).min(now),
             patient: patient.map(|patient| patient.id),
             conversation: instruments.new_id(),
@@ -241,6 +268,8 @@ struct RecordSent {
     segments: Option<u32>,
     state: &'static str,
     reason: &'static str,
+    /// The carrier did not take it to a number that it blocks.
+    opted_out: bool,
     sent_at: Timestamp,
     patient: Option<Id<Patient>>,
     conversation: Id<Conversation>,
@@ -283,6 +312,10 @@ impl Command for RecordSent {
             .bind(self.carrier_id.clone()),
         )
         .await?;
+        if self.opted_out {
+            // The carrier blocks the number: what it knows holds here too.
+            consent::suppress_as_listed(tx, self.tenant, &self.number_token, self.sent_at).await?;
+        }
         self.journal.read_back(tx, self.id, &self.carrier_id).await?;
         enqueue(tx, &self.changed).await?;
         outbound::publish(tx, self.tenant, self.patient);

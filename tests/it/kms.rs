@@ -251,3 +251,43 @@ async fn a_service_that_starts_while_the_kms_is_away_opens_the_practice_by_itsel
     let Err(refused) = app().await else { panic!("the service started") };
     assert!(refused.to_string().contains("cannot be unwrapped"), "{refused}");
 }
+
+#[tokio::test]
+async fn a_kms_that_is_away_keeps_no_database_from_being_backed_up_or_marked() {
+    let (installation, kms) = (Installation::new(), Kms::start().await);
+    installation.edit("\n[tenants.policies]", &format!("{}\n[tenants.policies]", kms.settings("elm")));
+    let app = App::build(&installation.settings(), Running::with(installation.instruments.clone())).await.unwrap();
+    let backup = installation.folder.path().join("backup");
+    let take = ["backup", "--to", backup.to_str().unwrap()];
+    kms.engine.answers_with(503);
+    let taken = installation.run(&take).await;
+    assert_eq!(taken.ended, Ended::FoundWrong, "{}{}", taken.out, taken.err);
+    assert!(
+        taken.out.contains("whole, as of") && taken.out.contains("WRONG: its audit log does not say"),
+        "{}",
+        taken.out
+    );
+    assert!(backup.exists());
+    app.close().await;
+
+    let begun = installation.run(&["recover", "--begin", "--since", "2026-11-23T16:00:00Z"]).await;
+    assert_eq!(begun.ended, Ended::FoundWrong, "{}{}", begun.out, begun.err);
+    assert!(begun.out.contains("elm-street: WRONG: marked, and its audit log does not say so"), "{}", begun.out);
+    let closed = App::build(&installation.settings(), Running::with(installation.instruments.clone())).await.unwrap();
+    let marked = sql("SELECT COUNT(*) AS n FROM recovery WHERE lifted_at IS NULL");
+    assert_eq!(closed.db().one(marked).await.unwrap().get::<i64>("n").unwrap(), 1);
+    closed.close().await;
+
+    // What is put back the documented way is marked the same way.
+    let database = installation.folder.path().join("chartwire.db");
+    for end in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{}{end}", database.display()));
+    }
+    let restored = installation.run(&["restore", "--from", backup.to_str().unwrap()]).await;
+    assert!(
+        restored.out.contains("is in place") && restored.out.contains("WRONG: marked"),
+        "{}{}",
+        restored.out,
+        restored.err
+    );
+}

@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod abuse;
 #[cfg(test)]
+mod backups;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod consent;
@@ -20,6 +22,8 @@ mod database;
 mod databases;
 #[cfg(test)]
 mod demo;
+#[cfg(test)]
+mod deployment;
 #[cfg(test)]
 mod endings;
 #[cfg(test)]
@@ -53,9 +57,13 @@ mod plans;
 #[cfg(test)]
 mod postgres;
 #[cfg(test)]
+mod put_back;
+#[cfg(test)]
 mod quiet_hours;
 #[cfg(test)]
 mod races;
+#[cfg(test)]
+mod reading_back;
 #[cfg(test)]
 mod recipient;
 #[cfg(test)]

@@ -6,16 +6,29 @@ use crate::{
     service::{ANA, CLINIC, LUIS, Service, Setting},
 };
 use chartwire::{
-    db::sql,
+    consent::{self, Source},
+    db::{Command, DbError, Tx, sql},
+    kernel::{Id, Tenant},
     sandbox::carrier::{Fault, FaultKind},
 };
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 const HOW: &str = "STOP to end texts.";
 
 /// Whether each text that arrived on Ana's phone tells how to stop, oldest first.
 fn told_how(service: &Service) -> Vec<bool> {
     service.on(ANA).iter().map(|text| text.ends_with(HOW)).collect()
+}
+
+/// The carrier says that it blocks a number.
+struct Blocked(Id<Tenant>, Vec<u8>, Timestamp);
+
+impl Command for Blocked {
+    type Output = bool;
+    type Error = DbError;
+    async fn run(&self, tx: &mut Tx) -> Result<bool, DbError> {
+        consent::suppress(tx, self.0, &self.1, Source::Carrier, self.2).await
+    }
 }
 
 both_databases! {
@@ -71,6 +84,30 @@ both_databases! {
         service.settle().await;
         assert_eq!(state(&service, later).await, is("dropped", "stopped"));
         assert_eq!(attempts(&service, later).await.len(), 0);
+        service.stop().await;
+    }
+
+    async fn a_start_from_before_a_stop_releases_no_number_that_the_carrier_had_blocked(database: TestDatabase) {
+        let service = Service::start(&database, Setting::default()).await;
+        let ana = service.patient("ana", "Ana", ANA).await;
+        service.app.schedule().await.unwrap();
+        service.settle().await;
+        let token = service.app.vault().index_token(service.tenant, "phone", ANA).await.unwrap().bytes.to_vec();
+        assert!(service.app.db().execute(Blocked(service.tenant, token, service.now())).await.unwrap());
+        service.advance(SignedDuration::from_mins(1));
+        // It stands in the carrier's list until that is read.
+        service.carrier.faults().add(Fault::new(FaultKind::WebhooksRefused).times(1));
+        service.text(ANA, "START").await;
+        service.advance(SignedDuration::from_mins(1));
+        service.text(ANA, "STOP").await;
+        service.settle().await;
+        service.advance(SignedDuration::from_mins(5));
+        service.settle().await;
+        let read = sql("SELECT COUNT(*) AS n FROM reading");
+        assert_eq!(service.app.db().one(read).await.unwrap().get::<i64>("n").unwrap(), 2);
+        let text = service.queue(service.reminder(ana, ANA)).await;
+        service.settle().await;
+        assert_eq!(state(&service, text).await, is("dropped", "stopped"));
         service.stop().await;
     }
 

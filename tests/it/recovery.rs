@@ -2,20 +2,20 @@
 //! STOP and sends nothing twice (law 4).
 
 use crate::{
+    backups::{backed_up, copied_by_hand, put_back, put_back_as_of, well},
     conversation::{
         ANA_LOPEZ, CONFIRMED, JAMES_CARTER, MOVED, OFFER, PRIYA_NAIR, REMINDER, books_are_closed, ends, start,
     },
     database::{TestDatabase, both_databases},
-    installation::{Installation, Ran},
+    installation::Installation,
     launch::{Browser, field},
     outbound::{is, state},
-    postgres,
     service::{ANA, JAMES, PRIYA, STRANGER, Service, Setting},
     unknown::LeasesRunOut,
 };
 use chartwire::{
-    app::{App, Running, command_line::Ended},
-    db::{Command as DbCommand, Db, DbError, Tx, recovery::HowMarked, sql},
+    app::command_line::Ended,
+    db::{Command, DbError, Tx, recovery::HowMarked, sql},
     kernel::{Id, Patient},
     messaging::Message,
     sandbox::{
@@ -26,24 +26,13 @@ use chartwire::{
 use jiff::{SignedDuration, Timestamp};
 use reqwest::StatusCode;
 use serde_json::Value;
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
-use tempfile::TempDir;
+use std::collections::BTreeMap;
 
 const STOPPED: &str = "> You will get no more texts from us.";
 const EMERGENCY: &str = "> call 911 now";
 
-/// A program that comes with PostgreSQL.
-fn program(name: &str) -> PathBuf {
-    postgres::programs_with(name).unwrap().join(name)
-}
-
 /// A minute before the first reminders fall due.
-async fn before_the_reminders(database: &TestDatabase) -> Service {
+pub(crate) async fn before_the_reminders(database: &TestDatabase) -> Service {
     let service = Service::start(database, Setting { now: "2026-11-23T14:30:00Z", ..Setting::default() }).await;
     service.app.schedule().await.unwrap();
     service.settle().await;
@@ -57,43 +46,6 @@ async fn load(service: &Service) {
         service.text(STRANGER, &format!("is this the clinic? {number}")).await;
         service.settle().await;
     }
-}
-
-fn well(ran: &Ran) {
-    assert_eq!(ran.ended, Ended::Well, "{}{}", ran.out, ran.err);
-}
-
-/// A copy of the database, as the operator of either engine makes it.
-async fn backed_up(service: &Service, url: &str, folder: &Path) {
-    if service.app.db().is_postgres() {
-        let mut dump = Command::new(program("pg_dump"));
-        dump.args(["--format=custom", "--file"]).arg(folder.join("backup")).args(["--dbname", url]);
-        let dumped = tokio::task::spawn_blocking(move || dump.status()).await.unwrap().unwrap();
-        assert!(dumped.success());
-    } else {
-        let to = folder.join("backup");
-        let ran = service.installed_over(url).run(&["backup", "--to", to.to_str().unwrap()]).await;
-        well(&ran);
-        assert!(ran.out.contains("whole, as of"), "{}", ran.out);
-    }
-}
-
-/// The copy is put in place elsewhere, and said to be one.
-async fn put_back(service: &Service, folder: &Path) -> (Installation, Option<TestDatabase>) {
-    if service.app.db().is_postgres() {
-        let database = TestDatabase::postgres().await.unwrap();
-        let mut restore = Command::new(program("pg_restore"));
-        restore.args(["--no-owner", "--dbname", database.url()]).arg(folder.join("backup"));
-        let restored = tokio::task::spawn_blocking(move || restore.status()).await.unwrap().unwrap();
-        assert!(restored.success());
-        let elsewhere = service.installed_over(database.url());
-        well(&elsewhere.run(&["recover", "--begin"]).await);
-        return (elsewhere, Some(database));
-    }
-    let url = format!("sqlite:{}", folder.join("elsewhere.db").display());
-    let elsewhere = service.installed_over(&url);
-    well(&elsewhere.run(&["restore", "--from", folder.join("backup").to_str().unwrap()]).await);
-    (elsewhere, None)
 }
 
 /// What the day brings after the backup, of which only carrier and EHR will know.
@@ -139,13 +91,13 @@ async fn carrier_and_books_agree(service: &Service) {
     assert_eq!(here, there);
 }
 
-async fn is_stopped(service: &Service, phone: &str) -> bool {
+pub(crate) async fn is_stopped(service: &Service, phone: &str) -> bool {
     let token = service.app.vault().index_token(service.tenant, "phone", phone).await.unwrap().bytes.to_vec();
     let query = sql("SELECT 1 AS stopped FROM suppression WHERE number_token = $1 AND stopped = 1").bind(token);
     service.app.db().optional(query).await.unwrap().is_some()
 }
 
-async fn ready(service: &Service) -> Value {
+pub(crate) async fn ready(service: &Service) -> Value {
     let answer = reqwest::get(format!("{}readyz", service.base)).await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
     answer.json().await.unwrap()
@@ -211,7 +163,7 @@ both_databases! {
         // Nobody hears it; it stands in the carrier's list alone.
         service.text(PRIYA, "thank you").await;
 
-        let (elsewhere, _database) = put_back(&service, folder.path()).await;
+        let (elsewhere, _database) = put_back_as_of(&service, folder.path(), taken_at).await;
         service.come_back(&elsewhere).await;
         assert!(!is_stopped(&service, JAMES).await, "the backup is from before that");
         holds_everything(&service, &elsewhere).await;
@@ -228,7 +180,7 @@ both_databases! {
         books_are_closed(&service).await;
 
         goes_on(&service, &elsewhere).await;
-        let marked = sql("SELECT COUNT(*) AS n FROM recovery WHERE since <= $1 AND lifted_at IS NOT NULL");
+        let marked = sql("SELECT COUNT(*) AS n FROM recovery WHERE since = $1 AND lifted_at IS NOT NULL");
         assert_eq!(service.app.db().one(marked.bind(taken_at)).await.unwrap().get::<i64>("n").unwrap(), 1);
         service.stop().await;
     }
@@ -285,6 +237,9 @@ both_databases! {
     async fn a_database_that_was_put_back_in_silence_is_noticed(database: TestDatabase) {
         let mut service = before_the_reminders(&database).await;
         let folder = tempfile::tempdir().unwrap();
+        let nurse = Browser::new(&service);
+        nurse.launch(&service, persona::NURSE_REED).await;
+        service.app.sealer().seal(service.tenant).await.unwrap();
         let sealed_at = service.now();
         backed_up(&service, database.url(), folder.path()).await;
         service.advance(SignedDuration::from_mins(1));
@@ -298,7 +253,10 @@ both_databases! {
         service.come_back(&elsewhere).await;
         let marked = service.app.db().one(sql("SELECT how, since FROM recovery WHERE lifted_at IS NULL")).await.unwrap();
         assert_eq!(marked.get::<String>("how").unwrap(), HowMarked::AuditHead.code());
-        assert!(marked.get::<Timestamp>("since").unwrap() <= sealed_at);
+        assert_eq!(marked.get::<Timestamp>("since").unwrap(), sealed_at);
+        let sessions = sql("SELECT COUNT(*) AS n, COUNT(ended_at) AS ended FROM session");
+        let sessions = service.app.db().one(sessions).await.unwrap();
+        assert_eq!((sessions.get::<i64>("n").unwrap(), sessions.get::<i64>("ended").unwrap()), (1, 1));
         let behind = elsewhere.run(&["audit", "verify"]).await;
         assert_eq!(behind.ended, Ended::FoundWrong, "{}", behind.out);
         service.advance(SignedDuration::from_mins(10));
@@ -313,28 +271,14 @@ both_databases! {
 }
 
 /// A text does not leave after all.
-struct TakeBack(Id<Message>);
+pub(crate) struct TakeBack(pub(crate) Id<Message>);
 
-impl DbCommand for TakeBack {
+impl Command for TakeBack {
     type Output = u64;
     type Error = DbError;
     async fn run(&self, tx: &mut Tx) -> Result<u64, DbError> {
         tx.execute(sql("UPDATE message SET state = 'dropped' WHERE id = $1").bind(self.0)).await
     }
-}
-
-/// The copy is put in place without a word.
-async fn copied_by_hand(service: &Service, folder: &Path) -> (String, Option<TestDatabase>) {
-    if service.app.db().is_postgres() {
-        let database = TestDatabase::postgres().await.unwrap();
-        let mut restore = Command::new(program("pg_restore"));
-        restore.args(["--no-owner", "--dbname", database.url()]).arg(folder.join("backup"));
-        assert!(tokio::task::spawn_blocking(move || restore.status()).await.unwrap().unwrap().success());
-        return (database.url().to_owned(), Some(database));
-    }
-    let copy = folder.join("by-hand.db");
-    fs::copy(folder.join("backup"), &copy).unwrap();
-    (format!("sqlite:{}", copy.display()), None)
 }
 
 async fn emergencies(service: &Service) -> i64 {
@@ -370,59 +314,4 @@ async fn goes_on(service: &Service, elsewhere: &Installation) {
 
 async fn id_of(service: &Service, fhir_id: &str) -> Id<Patient> {
     service.directory().by_fhir_id(service.tenant, fhir_id).await.unwrap().unwrap().id
-}
-
-fn installed() -> (Installation, TempDir) {
-    (Installation::new(), tempfile::tempdir().unwrap())
-}
-
-#[tokio::test]
-async fn a_backup_is_refused_where_it_would_overwrite_and_a_restore_where_it_would_or_cannot_be_opened() {
-    let (installation, folder) = installed();
-    well(&installation.run(&["migrate"]).await);
-    let settings = installation.settings();
-    let service = App::build(&settings, Running::with(installation.instruments.clone())).await.unwrap();
-    well(&installation.run(&["keys", "rotate"]).await);
-    let backup = folder.path().join("backup");
-    let to = backup.to_str().unwrap();
-    well(&installation.run(&["backup", "--to", to]).await);
-    service.close().await;
-    #[cfg(unix)]
-    assert_eq!(std::os::unix::fs::MetadataExt::mode(&fs::metadata(&backup).unwrap()) & 0o777, 0o600);
-    let again = installation.run(&["backup", "--to", to]).await;
-    assert!(again.ended == Ended::NotDone && again.err.contains("exists already"), "{}", again.err);
-    well(&installation.run(&["backup", "--to", folder.path().to_str().unwrap()]).await);
-    let in_place = installation.run(&["restore", "--from", to]).await;
-    assert!(in_place.ended == Ended::NotDone && in_place.err.contains("exists already"), "{}", in_place.err);
-
-    let elsewhere = Installation::new();
-    let wrong_key = elsewhere.run(&["restore", "--from", to]).await;
-    assert!(wrong_key.ended == Ended::NotDone && wrong_key.err.contains("key"), "{}", wrong_key.err);
-    fs::copy(installation.folder.path().join("kek"), elsewhere.folder.path().join("kek")).unwrap();
-    let damaged = folder.path().join("damaged");
-    let mut bytes = fs::read(&backup).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle..middle + 4096].fill(0x5a);
-    fs::write(&damaged, bytes).unwrap();
-    for file in [damaged.to_str().unwrap(), installation.folder.path().join("kek").to_str().unwrap()] {
-        let refused = elsewhere.run(&["restore", "--from", file]).await;
-        assert_eq!(refused.ended, Ended::NotDone, "{}{}", refused.out, refused.err);
-    }
-    let left: Vec<_> = fs::read_dir(elsewhere.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert!(left.iter().all(|name| !name.to_string_lossy().contains(".db")), "nothing is left behind: {left:?}");
-    well(&elsewhere.run(&["restore", "--from", to]).await);
-    let db = Db::open_as_it_stands(elsewhere.settings().database.url.reveal()).await.unwrap();
-    let marked = db.one(sql("SELECT since FROM recovery WHERE lifted_at IS NULL")).await.unwrap();
-    assert_eq!(marked.get::<Timestamp>("since").unwrap(), installation.instruments.now());
-    db.close().await;
-}
-
-#[tokio::test]
-async fn on_postgresql_backup_and_restore_name_the_way_that_is_documented() {
-    let installation = Installation::new();
-    installation.edit("url = \"sqlite:chartwire.db\"", "url = \"postgres://nobody@127.0.0.1:1/none\"");
-    for command in [["backup", "--to", "x"], ["restore", "--from", "x"]] {
-        let refused = installation.run(&command).await;
-        assert!(refused.ended == Ended::NotDone && refused.err.contains("docs/backup.md"), "{}", refused.err);
-    }
 }

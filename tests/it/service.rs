@@ -31,7 +31,7 @@ use zeroize::Zeroizing;
 pub(crate) const SLUG: &str = "riverside";
 pub(crate) const CLINIC: &str = "+12125550199";
 pub(crate) const AUTH_TOKEN: &str = "a-token-that-only-tests-know-0123";
-const ACCOUNT: &str = "AC0123456789abcdef0123456789abcdef";
+pub(crate) const ACCOUNT: &str = "AC0123456789abcdef0123456789abcdef";
 
 /// How the practice differs from a plain one.
 #[derive(Clone, Copy)]

@@ -1,11 +1,12 @@
 //! `backup`: a whole copy of a SQLite database, taken while the service writes to it.
 
-use super::{CommandError, ConfigFile, Ended, chosen, operator::operator};
+use super::{CommandError, ConfigFile, Ended, operator::operator};
 use crate::{
+    app::Foundation,
     audit::{Action, AuditEntry, Detail, record_alone},
     config::Settings,
     db::{read_copy, sql, sqlite_file},
-    kernel::Instruments,
+    kernel::{Id, Instruments, Tenant},
 };
 use jiff::Timestamp;
 use std::{
@@ -32,20 +33,43 @@ pub(super) async fn run(
     let settings = options.config.settings()?;
     // Said before anything is opened: on PostgreSQL there is nothing to open for.
     sqlite_file(settings.database.url.reveal())?;
-    let (settings, foundation) = options.config.foundation(instruments).await?;
-    for (_, tenant) in chosen(&settings, &foundation, None)? {
-        let entry = AuditEntry::new(operator(), Action::Export, "operations")
-            .with_detail(Detail::new().code("what", "database"));
-        record_alone(&foundation.db, entry, foundation.signer(tenant).await?).await?;
-    }
-    // What was committed before this instant is in the copy.
-    let taken_at = instruments.now();
-    let target = target(&options.to, taken_at);
-    let copied = foundation.db.back_up(settings.database.url.reveal(), &target, taken_at).await;
+    let foundation = Foundation::of_stored(&settings, instruments).await?;
+    let backed_up = back_up(&settings, &foundation, &options.to, out).await;
     foundation.db.close().await;
-    copied?;
-    tell(&settings, &target, taken_at, out).await?;
-    Ok(Ended::Well)
+    backed_up
+}
+
+/// The copy first: a practice whose keys cannot be had now does not keep the others, nor itself, from being backed up.
+async fn back_up(
+    settings: &Settings,
+    foundation: &Foundation,
+    to: &Path,
+    out: &mut dyn Write,
+) -> Result<Ended, CommandError> {
+    // What was committed before this instant is in the copy.
+    let taken_at = foundation.instruments.now();
+    let target = target(to, taken_at);
+    foundation.db.back_up(settings.database.url.reveal(), &target, taken_at).await?;
+    tell(settings, &target, taken_at, out).await?;
+    let mut ended = Ended::Well;
+    for tenant in &settings.tenants {
+        let Some(id) = foundation.tenants.get(&tenant.slug) else {
+            writeln!(out, "{}: no service has taken it in yet: nothing of it is there to be backed up", tenant.slug)?;
+            continue;
+        };
+        if let Err(error) = note(foundation, *id).await {
+            writeln!(out, "{}: WRONG: its audit log does not say that this backup was taken: {error}", tenant.slug)?;
+            ended = Ended::FoundWrong;
+        }
+    }
+    Ok(ended)
+}
+
+async fn note(foundation: &Foundation, tenant: Id<Tenant>) -> Result<(), CommandError> {
+    let entry =
+        AuditEntry::new(operator(), Action::Export, "operations").with_detail(Detail::new().code("what", "database"));
+    record_alone(&foundation.db, entry, foundation.signer(tenant).await?).await?;
+    Ok(())
 }
 
 fn target(to: &Path, at: Timestamp) -> PathBuf {

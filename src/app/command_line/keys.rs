@@ -1,6 +1,6 @@
 //! `keys`: making, listing and replacing them.
 
-use super::{CommandError, ConfigFile, Ended, Streams, chosen, operator::operator};
+use super::{CommandError, ConfigFile, Ended, Streams, chosen, for_each, operator::operator};
 use crate::{
     app::{Foundation, resealing},
     audit::{Action, AuditEntry, AuditSigner, Detail, record, record_alone},
@@ -89,29 +89,13 @@ fn generate(streams: &mut Streams<'_>, instruments: &Instruments) -> Result<Ende
     Ok(Ended::Well)
 }
 
-/// Does `work` for each practice, also where it failed for another.
-async fn for_each(
-    chosen: Vec<(String, Id<Tenant>)>,
-    out: &mut dyn Write,
-    mut work: impl AsyncFnMut(&str, Id<Tenant>, &mut dyn Write) -> Result<(), CommandError>,
-) -> Result<Ended, CommandError> {
-    let (alone, mut ended) = (chosen.len() == 1, Ended::Well);
-    for (slug, tenant) in chosen {
-        match work(&slug, tenant, out).await {
-            Err(error) if alone || matches!(error, CommandError::Output(_)) => return Err(error),
-            Err(error) => {
-                writeln!(out, "{slug}: FAILED: {error}")?;
-                ended = Ended::FoundWrong;
-            }
-            Ok(()) => {}
-        }
-    }
-    Ok(ended)
-}
-
 async fn list(settings: &Settings, foundation: &Foundation, out: &mut dyn Write) -> Result<Ended, CommandError> {
     let chosen = chosen(settings, foundation, None)?;
-    for_each(chosen, out, async |slug, tenant, out| list_of(foundation, slug, tenant, out).await).await
+    for_each(chosen, out, async |slug, tenant, out| {
+        list_of(foundation, slug, tenant, out).await?;
+        Ok(Ended::Well)
+    })
+    .await
 }
 
 async fn list_of(
@@ -153,9 +137,10 @@ async fn rotate(
     for_each(chosen, out, async |slug, tenant, out| {
         foundation.vault.check(tenant).await?;
         match what {
-            What::Kek => rotate_kek(foundation, slug, tenant, out).await,
-            What::Data => rotate_data(foundation, slug, tenant, out).await,
+            What::Kek => rotate_kek(foundation, slug, tenant, out).await?,
+            What::Data => rotate_data(foundation, slug, tenant, out).await?,
         }
+        Ok(Ended::Well)
     })
     .await
 }

@@ -4,8 +4,8 @@
 //! and says how it ended. Always: results go to standard output and remarks to standard error; what changes something
 //! is in the audit log with the operator's name; nothing prints protected information or a secret, except
 //! `keys generate` the key that it made, and `classify` and `guard` what they were given an answer to; only `serve`,
-//! `migrate` and the demo bring a database up to date, and `restore` the copy that it puts in place; every other command
-//! refuses one that is not.
+//! `migrate` and the demo bring a database up to date, `restore` the copy that it puts in place, and `recover --begin` one
+//! that was put in place by other means; every other command refuses one that is not.
 
 mod audit;
 mod backup;
@@ -27,7 +27,7 @@ mod tests;
 pub(crate) use consents::consent_list;
 pub use error::CommandError;
 
-use super::{Foundation, ProcessRole};
+use super::{Foundation, ProcessRole, foundation};
 use crate::{
     config::{ConfigError, ProcessSurroundings, Settings},
     db::Db,
@@ -191,7 +191,9 @@ async fn dispatch(
 }
 
 async fn migrate(config: &ConfigFile, out: &mut dyn Write) -> Result<Ended, CommandError> {
-    let db = Db::open(config.settings()?.database.url.reveal()).await?;
+    let settings = config.settings()?;
+    foundation::refuse_a_lost_database(&settings).await?;
+    let db = Db::open(settings.database.url.reveal()).await?;
     db.close().await;
     writeln!(out, "the schema is up to date")?;
     Ok(Ended::Well)
@@ -213,4 +215,25 @@ fn chosen(
         return Err(CommandError::NoSuchTenant { known });
     }
     Ok(chosen)
+}
+
+/// Does `work` for each practice, also where it failed for another.
+async fn for_each(
+    chosen: Vec<(String, Id<Tenant>)>,
+    out: &mut dyn Write,
+    mut work: impl AsyncFnMut(&str, Id<Tenant>, &mut dyn Write) -> Result<Ended, CommandError>,
+) -> Result<Ended, CommandError> {
+    let (alone, mut ended) = (chosen.len() == 1, Ended::Well);
+    for (slug, tenant) in chosen {
+        match work(&slug, tenant, out).await {
+            Err(error) if alone || matches!(error, CommandError::Output(_)) => return Err(error),
+            Err(error) => {
+                writeln!(out, "{slug}: FAILED: {error}")?;
+                ended = Ended::FoundWrong;
+            }
+            Ok(Ended::Well) => {}
+            Ok(other) => ended = other,
+        }
+    }
+    Ok(ended)
 }

@@ -3,17 +3,17 @@
 use super::{CommandError, ConfigFile, Ended, operator::operator};
 use crate::{
     app::{
-        Foundation,
-        recovering::{MarkRestored, MarkUnserved, shown_since},
-        tenants,
+        Foundation, foundation,
+        marking::{AsOf, Marks},
     },
-    audit::{HeadExport, newest_row},
+    audit::HeadExport,
     config::Settings,
-    db::{Db, Incoming, recovery::HowMarked, sql, sqlite_file},
+    db::{Db, Incoming, recovery::HowMarked, sqlite_file},
     kernel::{Id, Instruments, Tenant},
+    vault::VaultError,
 };
 use jiff::Timestamp;
-use std::{io::Write, path::PathBuf};
+use std::{collections::BTreeSet, io::Write, path::PathBuf};
 
 /// Where from.
 #[derive(Debug, clap::Args)]
@@ -34,75 +34,72 @@ pub(super) async fn run(
     let target = sqlite_file(settings.database.url.reveal())?;
     let incoming = Incoming::take(&options.from, &target).await?;
     let db = Db::open_as_it_stands(&incoming.url()).await?;
-    let as_of = incoming.taken_at.map_or(AsOf::Shown, AsOf::Stamped);
-    let marked = mark(&settings, &db, as_of, HowMarked::Restored, instruments).await;
+    let heads = HeadExport::new(&settings.audit.head_folder);
+    let as_of = incoming.taken_at.map_or(AsOf::Data, AsOf::Told);
+    let marked = mark(&settings, &db, (&heads, as_of), instruments).await;
     db.close().await;
     drop(db);
-    let since = marked?;
+    let Marked { since, closed, others } = marked?;
     // The mark is in the file before the file is in its place.
     incoming.put_in_place().await?;
     writeln!(out, "{} is in place, as it was at {since}", target.display())?;
-    if as_of == AsOf::Shown {
+    if as_of == AsOf::Data {
         writeln!(out, "the file does not say when it was made: the newest that stands in it was taken for that")?;
     }
     writeln!(out, "no text leaves before `chartwire recover` has read back what has happened since")?;
-    Ok(Ended::Well)
+    heads_moved(&heads, others, instruments.now(), out)?;
+    tell_of_the_marks(&closed, out)
 }
 
-/// What is known of the instant as of which data were put back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum AsOf {
-    /// The backup says so itself.
-    Stamped(Timestamp),
-    /// Somebody says so; what the data show themselves counts where it is earlier.
-    Said(Timestamp),
-    /// Only what the data show.
-    Shown,
+/// What the marks have come to.
+struct Marked {
+    since: Timestamp,
+    closed: Vec<(String, VaultError)>,
+    /// Whose heads were exported, and who are not in the backup.
+    others: BTreeSet<Id<Tenant>>,
 }
 
-/// Marks every practice of `db`. Refuses a wrong key before anything is written. Gives the earliest instant.
-pub(super) async fn mark(
+/// Marks every practice of `db`. Refuses a wrong key before anything is written; a KMS that is away, or keys that were
+/// destroyed, keep nobody else from coming back.
+async fn mark(
     settings: &Settings,
     db: &Db,
-    as_of: AsOf,
-    how: HowMarked,
+    (heads, as_of): (&HeadExport, AsOf),
     instruments: &Instruments,
-) -> Result<Timestamp, CommandError> {
-    let served = tenants::stored_ids(db, settings).await?;
-    let mut known = settings.clone();
-    known.tenants.retain(|tenant| served.contains_key(&tenant.slug));
-    let foundation = Foundation::over(db.clone(), served.clone(), &known, instruments)?;
-    for tenant in served.values() {
-        foundation.vault.check(*tenant).await?;
+) -> Result<Marked, CommandError> {
+    let foundation = Foundation::over_stored(db.clone(), settings, instruments).await?;
+    let others = foundation::heads_of_others(db, heads).await?;
+    let marks = Marks::of(&foundation, heads, as_of).await?;
+    let is_wrong = |error: &VaultError| !error.is_of_provider() && !matches!(error, VaultError::Destroyed { .. });
+    if let Some((_, error)) = marks.closed.iter().find(|(_, error)| is_wrong(error)) {
+        return Err(error.clone().into());
     }
-    let heads = HeadExport::new(&settings.audit.head_folder);
-    let now = instruments.now();
-    let mut earliest = now;
-    for row in db.all(sql("SELECT id, slug, created_at FROM tenant ORDER BY slug")).await? {
-        let tenant: Id<Tenant> = row.get("id")?;
-        let is_served = served.contains_key(&row.get::<String>("slug")?);
-        let shown = if is_served {
-            shown_since(db, &foundation.vault, tenant, &heads).await?
-        } else {
-            newest_row(db, tenant).await?
-        };
-        let shown = match shown {
-            Some(shown) => shown,
-            // Nothing was ever done for it.
-            None => row.get("created_at")?,
-        };
-        let since = match as_of {
-            AsOf::Stamped(stamp) => stamp,
-            AsOf::Said(said) => said.min(shown),
-            AsOf::Shown => shown,
-        };
-        earliest = earliest.min(since);
-        if is_served {
-            let signer = foundation.signer(tenant).await?;
-            db.execute(MarkRestored { since, how, now, actor: operator(), signer }).await?;
-        } else {
-            db.execute(MarkUnserved { tenant, since, how, now }).await?;
+    let closed = marks.closed.clone();
+    let since = marks.set(HowMarked::Restored, operator()).await?;
+    Ok(Marked { since, closed, others })
+}
+
+/// Moves aside what was exported of practices that the database does not know: they were taken in after the backup, and
+/// come back under other ids.
+pub(super) fn heads_moved(
+    heads: &HeadExport,
+    others: BTreeSet<Id<Tenant>>,
+    at: Timestamp,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    for tenant in others {
+        if let Some(aside) = heads.set_aside(tenant, at)? {
+            let aside = aside.display();
+            writeln!(out, "audit heads of a practice that the database does not know were moved to {aside}")?;
         }
     }
-    Ok(earliest)
+    Ok(())
+}
+
+/// Practices that are marked, and whose logs cannot say so.
+pub(super) fn tell_of_the_marks(closed: &[(String, VaultError)], out: &mut dyn Write) -> Result<Ended, CommandError> {
+    for (slug, error) in closed {
+        writeln!(out, "{slug}: WRONG: marked, and its audit log does not say so, for its keys cannot be had: {error}")?;
+    }
+    Ok(if closed.is_empty() { Ended::Well } else { Ended::FoundWrong })
 }

@@ -8,7 +8,7 @@ use super::timed_body::TimedBody;
 use crate::kernel::{Clock, Exchange, PhoneNumber, Unanswered};
 use crate::messaging::carrier_port::{
     Carrier, CarrierError, CarrierOutbound, ClearedText, NotSentReason, ReceivedTexts, SendOutcome, SentTexts,
-    UnknownReason,
+    UnknownReason, Unreadable,
 };
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt as _};
@@ -138,7 +138,7 @@ impl Twilio {
             let page: Page =
                 serde_json::from_slice(&self.get(url).await?).map_err(|_| CarrierError::UnreadableAnswer)?;
             let (entries, unreadable) = page.entries();
-            listed.unreadable += unreadable;
+            listed.unreadable.extend(unreadable);
             let is_old = |entry: &MessageResource| entry.happened_at().is_some_and(|at| at < enough);
             let goes_on = entries.is_empty() || !entries.iter().all(is_old);
             listed
@@ -161,7 +161,7 @@ impl Twilio {
 #[derive(Default)]
 struct Listed {
     messages: Vec<MessageResource>,
-    unreadable: usize,
+    unreadable: Unreadable,
 }
 
 /// Twilio's dates have no fractions of a second.
@@ -217,11 +217,12 @@ impl Carrier for Twilio {
             let mut unreadable = listed.unreadable;
             let mut texts = Vec::new();
             for message in listed.messages.into_iter().filter(MessageResource::is_inbound) {
+                let id = message.id();
                 match message.into_inbound() {
                     Some(text) if text.to == *ours => texts.push(text),
                     // The filter of the query is not a promise.
                     Some(_) => {}
-                    None => unreadable += 1,
+                    None => unreadable.add(id),
                 }
             }
             // Texts of one second keep the order in which they came.
@@ -265,7 +266,8 @@ impl Carrier for Twilio {
             // without the filter need not be read to its end.
             let dated = self.list(&[from, ("DateSent>", &since.to_string())], since).await?;
             let newest = self.list_until(&[from], since, since).await?;
-            let mut sent = SentTexts { texts: Vec::new(), unreadable: dated.unreadable.max(newest.unreadable) };
+            let mut sent = SentTexts { texts: Vec::new(), unreadable: dated.unreadable };
+            sent.unreadable.overlay(newest.unreadable);
             let mut seen = HashSet::new();
             for message in dated.messages.into_iter().chain(newest.messages) {
                 if !message.is_sent_by_api() || message.id().is_some_and(|id| seen.contains(&id)) {
@@ -276,7 +278,7 @@ impl Carrier for Twilio {
                         seen.insert(text.carrier_id.clone());
                         sent.texts.push(text);
                     }
-                    None => sent.unreadable += 1,
+                    None => sent.unreadable.add(None),
                 }
             }
             sent.texts.reverse();

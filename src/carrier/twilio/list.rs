@@ -1,6 +1,7 @@
 //! Twilio's list of messages: whole, or an error.
 
-use super::message::MessageResource;
+use super::message::{MessageResource, plain_sid};
+use crate::messaging::carrier_port::Unreadable;
 use serde::Deserialize;
 use std::collections::HashSet;
 use url::Url;
@@ -20,12 +21,26 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// The entries that can be read, and how many cannot.
-    pub(super) fn entries(&self) -> (Vec<MessageResource>, usize) {
-        let read: Vec<_> = self.messages.iter().filter_map(|entry| serde_json::from_str(entry.get()).ok()).collect();
-        let unreadable = self.messages.len() - read.len();
+    /// The entries that can be read, and those that cannot.
+    pub(super) fn entries(&self) -> (Vec<MessageResource>, Unreadable) {
+        let (mut read, mut unreadable) = (Vec::with_capacity(self.messages.len()), Unreadable::default());
+        for entry in &self.messages {
+            match serde_json::from_str(entry.get()) {
+                Ok(message) => read.push(message),
+                Err(_) => unreadable.add(named(entry.get())),
+            }
+        }
         (read, unreadable)
     }
+}
+
+/// The id of an entry of which the rest may be anything.
+fn named(entry: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Named {
+        sid: String,
+    }
+    serde_json::from_str(entry).ok().map(|Named { sid }| sid).filter(|sid| plain_sid(sid))
 }
 
 /// Walks from page to page, within one origin and never in a circle.
@@ -72,5 +87,19 @@ impl Pages {
             return Next::Astray(Stray::TooLong);
         }
         Next::Page(url)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_named_where_its_id_can_be() {
+        let page = r#"{"messages": [{"sid": "SM1", "direction": "inbound"}, {"sid": "SM2", "num_media": []},
+            {"sid": "SM 3", "body": 1}, {"sid": 7}, [], {"sid": "SM2", "num_media": []}]}"#;
+        let (read, unreadable) = serde_json::from_str::<Page>(page).unwrap().entries();
+        assert_eq!(read.len(), 1);
+        assert_eq!(unreadable.to_string(), "SM2, and 3 without an id");
     }
 }

@@ -34,7 +34,7 @@ impl Service {
         let installation = Installation { folder: tempfile::tempdir().unwrap(), clock, instruments };
         let secrets = Secrets { database: url.to_owned(), key: key.clone() };
         let mut text = text.clone();
-        for name in ["KEK", "DATABASE", "TOKEN", "KEY"] {
+        for name in ["KEK", "NEIGHBOUR_KEK", "DATABASE", "TOKEN", "KEY"] {
             text = text.replace(&format!("env = \"{name}\""), &format!("file = \"{name}\""));
             installation.write(name, &secrets.variable(name).unwrap());
         }

@@ -292,7 +292,7 @@ async fn the_list_of_received_texts_is_read_to_its_end_and_put_in_order() {
     let ours = PhoneNumber::parse(ours).unwrap();
     let ReceivedTexts { texts, unreadable } =
         client.received_since(&ours, instant("2026-11-22T11:00:00.900Z")).await.unwrap();
-    assert_eq!(unreadable, 1, "whoever asked knows that something is missing");
+    assert_eq!(unreadable.count(), 1, "whoever asked knows that something is missing");
     let ids: Vec<_> = texts.iter().map(|text| text.carrier_id.as_str()).collect();
     assert_eq!(ids, ["SM1", "SM2", "SM3"]);
     assert_eq!(texts[0].body.as_str(), "text SM1");
