@@ -26,7 +26,7 @@ pub(super) fn carriers(
     let mut webhooks = HashMap::new();
     for tenant in &settings.tenants {
         let CarrierSettings::Twilio(twilio) = &tenant.carrier;
-        let client = Twilio::new(account(twilio), Arc::clone(clock))?;
+        let client = Twilio::new(account(twilio), Arc::clone(clock)).map_err(AppError::of(&tenant.slug))?;
         carriers.insert(id_of(ids, tenant)?, Arc::new(client));
         let tokens = [Some(&twilio.auth_token), twilio.secondary_auth_token.as_ref()];
         let tokens = tokens.into_iter().flatten().map(token).collect();

@@ -29,8 +29,8 @@ pub(super) fn ehrs(
 ) -> Result<Ehrs, AppError> {
     let mut ehrs = Vec::new();
     for tenant in &settings.tenants {
-        let server = server(&tenant.ehr)?;
-        let client = backend_client(&tenant.ehr)?;
+        let server = server(&tenant.ehr).map_err(AppError::of(&tenant.slug))?;
+        let client = backend_client(&tenant.ehr).map_err(AppError::of(&tenant.slug))?;
         let base = server.base.clone();
         let token = BackendServices::new(smart.clone(), server, client, refresh);
         let clock = Arc::clone(&instruments.clock);

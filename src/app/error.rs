@@ -19,13 +19,13 @@ pub enum AppError {
     #[error("the database cannot be used: {0}")]
     Db(#[from] DbError),
     /// A key is missing or wrong.
-    #[error("the keys cannot be used: {0}")]
+    #[error("the keys (tenants.key_encryption_keys, tenants.transit) cannot be used: {0}")]
     Vault(#[from] VaultError),
     /// The KMS cannot be asked at all.
     #[error(transparent)]
     Kms(#[from] NoHttpClient),
     /// The carrier's account is not complete.
-    #[error("the carrier account cannot be used: {0}")]
+    #[error("the carrier account (tenants.carrier) cannot be used: {0}")]
     Carrier(#[from] AccountError),
     /// The texts that ship with the program are broken.
     #[error("the house's texts cannot be used: {0}")]
@@ -34,13 +34,13 @@ pub enum AppError {
     #[error(transparent)]
     Messaging(#[from] MessagingError),
     /// The EHR's address or the TLS stack.
-    #[error("the EHR cannot be used: {0}")]
+    #[error("the EHR (tenants.ehr) cannot be used: {0}")]
     Fhir(#[from] FhirError),
     /// The EHR's address in the settings.
     #[error("the EHR's address (tenants.ehr.fhir_base) cannot be used: {0}")]
     Address(#[from] AddressFault),
     /// A signing key cannot be used.
-    #[error("a signing key cannot be used: {0}")]
+    #[error("a signing key (registrations.signing_key) cannot be used: {0}")]
     Key(#[from] KeyFault),
     /// Repeating work cannot be scheduled.
     #[error(transparent)]
@@ -95,4 +95,20 @@ pub enum AppError {
     /// The settings contradict themselves.
     #[error("the settings cannot be used: {0}")]
     Settings(&'static str),
+    /// Something of one practice, among several.
+    #[error("practice {slug}: {error}")]
+    Practice {
+        /// The practice's name in URLs.
+        slug: String,
+        /// What.
+        #[source]
+        error: Box<AppError>,
+    },
+}
+
+impl AppError {
+    /// Turns an error into one of this practice's.
+    pub(super) fn of<E: Into<Self>>(slug: &str) -> impl FnOnce(E) -> Self + '_ {
+        |error| Self::Practice { slug: slug.to_owned(), error: Box::new(error.into()) }
+    }
 }

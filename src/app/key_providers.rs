@@ -27,7 +27,7 @@ pub(super) async fn open(vault: &Vault, tenants: &HashMap<String, Id<Tenant>>) -
             Err(error) if error.is_of_provider() => {
                 tracing::error!(%slug, %error, "the practice starts closed: its keys cannot be used until the KMS allows it");
             }
-            opened => opened?,
+            opened => opened.map_err(AppError::of(slug))?,
         }
     }
     Ok(())

@@ -24,7 +24,8 @@ pub(super) fn published_keys(settings: &Settings) -> Result<PublishedKeys, AppEr
 
 /// Every tenant as the target of launches.
 pub(super) fn sites(settings: &Settings, ids: &HashMap<String, Id<Tenant>>) -> Result<Vec<LaunchSite>, AppError> {
-    settings.tenants.iter().map(|tenant| site(settings, tenant, id_of(ids, tenant)?)).collect()
+    let practices = settings.tenants.iter();
+    practices.map(|tenant| site(settings, tenant, id_of(ids, tenant)?).map_err(AppError::of(&tenant.slug))).collect()
 }
 
 fn site(settings: &Settings, tenant: &TenantSettings, id: Id<Tenant>) -> Result<LaunchSite, AppError> {

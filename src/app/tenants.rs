@@ -79,15 +79,15 @@ pub(super) fn keks(
     for tenant in &settings.tenants {
         let keks: Result<Vec<Kek>, _> =
             tenant.key_encryption_keys.iter().map(|secret| Kek::from_base64(secret.reveal())).collect();
-        let keks = keks?;
+        let keks = keks.map_err(AppError::of(&tenant.slug))?;
         if !keks.is_empty() {
-            local.insert(id_of(ids, tenant)?, keks)?;
+            local.insert(id_of(ids, tenant)?, keks).map_err(AppError::of(&tenant.slug))?;
         }
     }
     let mut provider = TransitKeks::over(local);
     for tenant in &settings.tenants {
         if let Some(key) = &tenant.transit {
-            provider.insert(id_of(ids, tenant)?, key.clone())?;
+            provider.insert(id_of(ids, tenant)?, key.clone()).map_err(AppError::of(&tenant.slug))?;
         }
     }
     Ok(provider)

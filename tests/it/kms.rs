@@ -3,7 +3,7 @@
 use crate::{
     database::both_databases,
     installation::{Installation, SLUG},
-    service::{ANA, Service, Setting},
+    service::{ANA, Neighbour, Service, Setting},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chartwire::{
@@ -138,6 +138,28 @@ both_databases! {
         service.advance(SignedDuration::from_mins(10));
         service.settle().await;
         assert_eq!((received(&service).await, readiness(&service).await), (3, (200, json!("ready"))));
+        service.stop().await;
+    }
+
+    async fn the_practices_beside_one_whose_kms_is_away_start_and_work(database: TestDatabase) {
+        let neighbour = Neighbour { slug: "hilltop", ehr: "locations = [\"Location/location-annex\"]" };
+        let ehr = "locations = [\"Location/location-main\"]";
+        let setting = Setting { ehr, neighbour: Some(neighbour), ..Setting::default() };
+        let (service, kms) = (Service::start(&database, setting).await, Kms::start().await);
+        let installation = service.installed_over(database.url());
+        installation.edit("\n[tenants.policies]", &format!("{}\n[tenants.policies]", kms.settings("elm")));
+        kms.engine.answers_with(503);
+        let running = || Running::with(service.instruments.clone());
+        let node = App::build(&installation.settings(), running()).await.unwrap();
+        let tenants = ["riverside", "hilltop"].map(|slug| node.tenant(slug).unwrap());
+        let hash = async |tenant| node.vault().content_hash(tenant, b"x").await;
+        assert!(hash(tenants[0]).await.unwrap_err().is_of_provider());
+        let of_hilltop = hash(tenants[1]).await.unwrap();
+        kms.engine.answers_with(0);
+        service.advance(SignedDuration::from_secs(10));
+        node.ask_key_providers().await;
+        assert!(hash(tenants[0]).await.is_ok_and(|of_riverside| of_riverside != of_hilltop));
+        node.close().await;
         service.stop().await;
     }
 }

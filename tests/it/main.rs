@@ -37,6 +37,7 @@ mod inbound;
 #[cfg(test)]
 mod installation;
 #[cfg(test)]
+mod keys;
 mod kms;
 #[cfg(test)]
 mod late;
