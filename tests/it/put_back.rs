@@ -29,7 +29,7 @@ impl Command for AsByAnOlderProgram {
     type Error = DbError;
     async fn run(&self, tx: &mut Tx) -> Result<(), DbError> {
         tx.execute(sql("DROP TABLE backup_taken")).await?;
-        tx.execute(sql("DELETE FROM _sqlx_migrations WHERE version = 19")).await.map(|_| ())
+        tx.execute(sql("DELETE FROM _sqlx_migrations WHERE description = 'backup taken'")).await.map(|_| ())
     }
 }
 
