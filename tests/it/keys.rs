@@ -78,15 +78,15 @@ async fn busy(service: &Service, done: impl Future<Output = ()>) -> i64 {
 both_databases! {
     async fn keys_of_both_kinds_are_replaced_while_texts_come_and_go_and_every_value_is_sealed_anew(database: TestDatabase) {
         let (mut service, installation) = practice(&database, Setting::default()).await;
-        let mut texts = busy(&service, async {}).await;
+        let mut texts = Box::pin(busy(&service, async {})).await;
         let data = ["keys", "rotate", "--what", "data"];
-        texts += busy(&service, async { well(&installation.run(&data).await) }).await;
+        texts += Box::pin(busy(&service, async { well(&installation.run(&data).await) })).await;
         let (_, under_replaced) = sealed(&service).await;
         assert!(under_replaced > 60, "{under_replaced}: what is already there has to be sealed anew");
 
         // Past the two minutes in which other processes may still use them, with texts all the while.
         service.advance(SignedDuration::from_mins(3));
-        texts += busy(&service, async {}).await;
+        texts += Box::pin(busy(&service, async {})).await;
         service.settle().await;
         let (values, under_replaced) = sealed(&service).await;
         assert!(values > 400 && under_replaced == 0, "{under_replaced} of {values}");
@@ -96,10 +96,10 @@ both_databases! {
         installation.write("FRESH_KEK", &fresh.to_base64());
         installation.edit("[{ file = \"KEK\" }]", "[{ file = \"FRESH_KEK\" }, { file = \"KEK\" }]");
         let kek = ["keys", "rotate"];
-        texts += busy(&service, async { well(&installation.run(&kek).await) }).await;
+        texts += Box::pin(busy(&service, async { well(&installation.run(&kek).await) })).await;
         service.die().await;
         service.come_back(&installation).await;
-        texts += busy(&service, async {}).await;
+        texts += Box::pin(busy(&service, async {})).await;
         service.advance(SignedDuration::from_mins(3));
         let wrapped = installation.run(&kek).await;
         well(&wrapped);

@@ -38,6 +38,7 @@ mod inbound;
 mod installation;
 #[cfg(test)]
 mod keys;
+#[cfg(test)]
 mod kms;
 #[cfg(test)]
 mod late;
